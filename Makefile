@@ -1,0 +1,68 @@
+# make          what there is
+# make demo     the main job, on a local Genesys; needs Python 3.11 with venv, nothing else
+# make test     ruff, mypy, the import contracts, every test
+
+# The first Python that runs and is new enough; a name alone (a version manager's shim, say) proves nothing.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+# Checks against the vendor's schema and fixtures come on top where they are at hand.
+ORACLE := $(wildcard $(CURDIR)/../shared/protocol)
+export GUESTWIRE_ORACLE ?= $(ORACLE)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo install test lint types bench soak docs lock clean
+
+help: ## Say what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/'
+
+$(VENV)/.runtime: pyproject.toml requirements.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is missing: apt-get install python3 python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+	@test -x $(BIN)/python || { echo "installing into $(VENV): about half a minute, once"; $(PYTHON) -m venv $(VENV); }
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+demo: $(VENV)/.runtime ## A day of a support desk on a local Genesys that loses answers
+	@$(BIN)/guestwire demo $(ARGS)
+
+install: $(VENV)/.dev ## Everything into .venv
+
+lint: $(VENV)/.dev ## ruff and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.dev ## mypy --strict
+	$(BIN)/mypy
+
+test: lint types ## Everything that has to hold
+	$(BIN)/pytest -n auto
+
+bench: $(VENV)/.dev ## Measure: ratios beside the goals
+	$(BIN)/python -m benchmarks
+
+MINUTES ?= 10
+soak: $(VENV)/.dev ## The long forms of the suites; MINUTES=10
+	GUESTWIRE_EXAMPLES=long timeout $$(( $(MINUTES) * 60 )) $(BIN)/pytest -n auto tests/wire tests/unit tests/contract \
+	  || test $$? -eq 124
+
+docs: $(VENV)/.dev ## Make the generated pages anew
+	$(BIN)/python -m tests.wire.parity
+	$(BIN)/python -m tests.docs.test_licences
+
+lock: $(VENV)/.dev ## Pin what pyproject.toml asks for, with hashes
+	$(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 \
+	  pyproject.toml build-requirements.in -o requirements.txt
+	$(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 \
+	  --extra dev pyproject.toml build-requirements.in -o requirements-dev.txt
+
+clean: ## Remove what was made
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
