@@ -1,0 +1,96 @@
+"""
+Transmit guest messages into Genesys Cloud, in order, without losing or doubling them.
+
+    import asyncio
+    from guestwire import GuestWire, Message
+
+    async def main() -> None:
+        async with GuestWire.open(to="web") as wire:
+            ticket = await wire.submit(Message(guest="42", text="Where is my order?"))
+            print(await wire.wait(ticket, timeout_s=30))
+
+    asyncio.run(main())
+
+The names below are the public ones; they are imported when they are first used, so that `import guestwire` is quick.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from guestwire.client import GuestWire, MessageStatus, Status
+    from guestwire.errors import (
+        AuthenticationError,
+        ConfigError,
+        GuestWireError,
+        NotFound,
+        Rejected,
+        StoreError,
+    )
+    from guestwire.message import Message
+    from guestwire.model import (
+        Delivery,
+        Draft,
+        Finding,
+        JournalEntry,
+        PartState,
+        Reply,
+        Ticket,
+    )
+    from guestwire.settings import Destination, Limits, RelaySettings, Settings
+
+_HOMES = {
+    "guestwire.client": ("GuestWire", "MessageStatus", "Status"),
+    "guestwire.errors": (
+        "AuthenticationError",
+        "ConfigError",
+        "GuestWireError",
+        "NotFound",
+        "Rejected",
+        "StoreError",
+    ),
+    "guestwire.message": ("Message",),
+    "guestwire.model": ("Delivery", "Draft", "Finding", "JournalEntry", "PartState", "Reply", "Ticket"),
+    "guestwire.settings": ("Destination", "Limits", "RelaySettings", "Settings"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AuthenticationError",
+    "ConfigError",
+    "Delivery",
+    "Destination",
+    "Draft",
+    "Finding",
+    "GuestWire",
+    "GuestWireError",
+    "JournalEntry",
+    "Limits",
+    "Message",
+    "MessageStatus",
+    "NotFound",
+    "PartState",
+    "Rejected",
+    "RelaySettings",
+    "Reply",
+    "Settings",
+    "Status",
+    "StoreError",
+    "Ticket",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used (PEP 562)."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'guestwire' has no attribute '{name}'")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

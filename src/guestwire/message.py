@@ -1,0 +1,51 @@
+"""
+`Message`: what a program hands in.
+
+Types and times are checked when it is made; the gateway's limits when it is submitted.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from guestwire.model import Delivery, Draft, GuestKey
+
+
+class Message(BaseModel):
+    """
+    A text from a guest.
+
+    `repr` shows neither text nor guest, so that a logged message gives nothing away.
+    """
+
+    # A validation error quotes no input either: it ends up in logs as easily as a `repr`.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    guest: Annotated[str, Field(repr=False, description="The end user, by your own key, such as a customer number.")]
+    text: Annotated[str, Field(repr=False, description="What the guest says; at most 4,096 bytes of UTF-8.")]
+    attributes: Annotated[
+        dict[str, str], Field(repr=False, description="Custom attributes: participant data in Genesys Cloud.")
+    ] = {}
+    key: Annotated[str | None, Field(description="Idempotency key: the same key and content twice is one message.")] = (
+        None
+    )
+    not_before: Annotated[AwareDatetime | None, Field(description="When the message enters its guest's lane.")] = None
+    expires_at: Annotated[AwareDatetime | None, Field(description="After this it is not sent any more.")] = None
+    priority: Annotated[int, Field(ge=0, le=9, description="Between guests: 0 first, 9 last.")] = 5
+    delivery: Annotated[Delivery | None, Field(description="Overrides the destination's setting.")] = None
+
+    def to_draft(self, destination: str) -> Draft:
+        """Return the same as a `Draft` for a destination."""
+        return Draft(
+            destination=destination,
+            guest=GuestKey(self.guest),
+            text=self.text,
+            attributes=dict(self.attributes),
+            key=self.key,
+            not_before=None if self.not_before is None else self.not_before.timestamp(),
+            expires_at=None if self.expires_at is None else self.expires_at.timestamp(),
+            priority=self.priority,
+            delivery=self.delivery,
+        )

@@ -1,0 +1,282 @@
+"""
+The words of the house as values: what the rooms hand to each other.
+
+Frozen and cheap to make; docs/glossary.md says what each noun means. Times are seconds since the Unix epoch, UTC,
+as floats; durations carry their unit in the name.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Callable
+from typing import Any, Literal, NewType
+
+import msgspec
+
+#: The caller's word for the end user, as he handed it in. A personal datum: encrypted at rest, never in a log.
+GuestKey = NewType("GuestKey", str)
+#: Our random name for a guest on a destination, safe to show anywhere.
+GuestRef = NewType("GuestRef", str)
+MessageId = NewType("MessageId", str)
+#: Also the `tracingId` of every attempt for the part.
+PartId = NewType("PartId", str)
+#: What the platform calls an accepted message (`body.id` of the echo).
+GatewayMessageId = NewType("GatewayMessageId", str)
+
+
+# --- outcomes: what a transport learned about one attempt ---
+
+
+class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
+    """The gateway answered for this very message."""
+
+    gateway_id: GatewayMessageId
+    channel_message_id: str | None = None
+    """The `channel.messageId` of the echo; history may use it in place of `gateway_id`."""
+    at: str | None = None
+    """The gateway's own time, ISO 8601 as sent; None where it gave none."""
+    source: Literal["echo", "history", "response"] = "echo"
+
+
+class Throttled(msgspec.Struct, frozen=True, tag="throttled"):
+    """Turned away by a limit, surely not accepted; costs no attempt."""
+
+    scope: Literal["session", "connection", "deployment", "destination"]
+    retry_after_s: float
+    reason: str = ""
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """The gateway said no, and would say it again: never retried."""
+
+    code: int
+    reason: str
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """Surely not accepted, and another attempt may succeed."""
+
+    reason: str
+    code: int | None = None
+
+
+class Unknown(msgspec.Struct, frozen=True, tag="unknown"):
+    """Bytes left, and nothing proves whether the gateway took them."""
+
+    reason: str
+
+
+Outcome = Accepted | Throttled | Refused | Failed | Unknown
+
+
+# --- states ---
+
+
+class PartState(enum.StrEnum):
+    """
+    Where a part stands. Each line says what happens next.
+
+    Only `delivered`, `read` and `failed` need a far side that reports receipts; web messaging reports none.
+    """
+
+    QUEUED = "queued"
+    """Committed to disk; the relay sends it when its lane is free and every limit admits it."""
+    SENDING = "sending"
+    """An attempt is on its way; its outcome, or a restart, moves it on."""
+    CHECKING = "checking"
+    """The last attempt has an unknown outcome; the guest's history is read before anything is sent again."""
+    PARKED = "parked"
+    """Waits for a person: release or cancel."""
+    ACCEPTED = "accepted"
+    """The gateway's word. The end on web messaging."""
+    DELIVERED = "delivered"
+    READ = "read"
+    FAILED = "failed"
+    """Accepted, and reported undeliverable afterwards."""
+    DEAD = "dead"
+    """Given up, with the reason."""
+    EXPIRED = "expired"
+    """Older than the caller wanted it to be before it could be sent."""
+    CANCELLED = "cancelled"
+
+
+#: A lane stands still behind a part in one of these.
+OPEN_STATES = frozenset({PartState.QUEUED, PartState.SENDING, PartState.CHECKING, PartState.PARKED})
+#: The gateway has taken the part.
+TAKEN_STATES = frozenset({PartState.ACCEPTED, PartState.DELIVERED, PartState.READ, PartState.FAILED})
+
+
+class SessionState(enum.StrEnum):
+    """What we know of a guest's session at the gateway between connections."""
+
+    NONE = "none"
+    """Never configured."""
+    LIVE = "live"
+    READ_ONLY = "read_only"
+    """The agent's side ended the conversation; the next message starts a new one."""
+    EVICTED = "evicted"
+    """The gateway closed us in favour of another connection of this session; the lane is paused."""
+    LOGGED_OUT = "logged_out"
+
+
+class Delivery(enum.StrEnum):
+    """What becomes of a part whose unknown outcome no history could settle."""
+
+    AT_LEAST_ONCE = "at_least_once"
+    """Send it again: it may be seen twice, and the journal says so."""
+    AT_MOST_ONCE = "at_most_once"
+    """Park it: a person decides."""
+
+
+# --- intake ---
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What a rule says of a message."""
+
+    rule: str
+    """Stable name of the rule, such as ``text.too_long``."""
+    path: str
+    """The field it is about, such as ``text`` or ``attributes.topic``."""
+    text: str
+    """What is wrong, in one clause; quotes no message text."""
+    fix: str = ""
+    action: Literal["reject", "warn"] = "reject"
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A message as the caller handed it in, before anything has been decided about it."""
+
+    destination: str
+    guest: GuestKey
+    text: str
+    attributes: dict[str, str] = {}
+    key: str | None = None
+    """Idempotency key, unique within the destination: the same key and payload twice is one message."""
+    not_before: float | None = None
+    """When the message enters its guest's lane; None: at once."""
+    expires_at: float | None = None
+    priority: int = 5
+    """0 (first) to 9, between lanes; inside a lane order of entry rules."""
+    delivery: Delivery | None = None
+    """None: as the destination says."""
+
+    def __repr__(self) -> str:
+        return f"Draft(to {self.destination!r}, {len(self.text)} characters)"  # neither text nor guest
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """What the caller gets for a message that is committed to disk."""
+
+    message_id: MessageId
+    part_ids: tuple[PartId, ...]
+    guest_ref: GuestRef
+    fresh: bool = True
+    """False when the idempotency key was known: nothing was stored, this is the ticket of then."""
+
+
+class PartBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What of a part is encrypted at rest: the content to put on the wire."""
+
+    text: str
+    attributes: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"PartBody({len(self.text)} characters)"  # not the text
+
+
+# --- what comes back ---
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What the platform sent to a guest.
+
+    `kind` follows the content: ``text``, ``structured``, ``presence`` or ``other``. Typing is live only and never
+    stored. `content` and `events` hold the wire's JSON as it came, so that nothing unknown is lost.
+    """
+
+    gateway_id: GatewayMessageId
+    kind: Literal["text", "structured", "typing", "presence", "other"]
+    text: str | None = None
+    at: str | None = None
+    """The gateway's time, ISO 8601 as sent. May be absent, and orders nothing."""
+    author: Literal["Human", "Bot", ""] = ""
+    nickname: str | None = None
+    content: list[dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
+    metadata: dict[str, Any] = {}
+    source: Literal["live", "history"] = "live"
+    guest_ref: GuestRef = GuestRef("")
+    """Filled in by the store."""
+    seq: int = 0
+    """Place in the store's list of replies; filled in by the store."""
+
+    def __repr__(self) -> str:
+        return f"Reply({self.kind}, seq {self.seq}, {self.gateway_id})"  # not the content
+
+
+class Entity(msgspec.Struct, frozen=True):
+    """An inbound entry of a guest's history, as far as a check needs it."""
+
+    gateway_id: GatewayMessageId
+    channel_message_id: str | None
+    text: str | None
+    at: str | None
+    part_id: PartId | None
+    """From `metadata.id`, where history gives our metadata back (unknown whether production does)."""
+    attempt: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Entity({self.gateway_id})"  # not the text
+
+    def is_called(self, name: str | None) -> bool:
+        """Whether either of its two names is this one."""
+        return name is not None and name in (self.gateway_id, self.channel_message_id)
+
+
+# --- journal ---
+
+
+class JournalEntry(msgspec.Struct, frozen=True):
+    """One change of state, as every sink reads it."""
+
+    seq: int
+    at: float
+    event: str
+    """A name of docs/journal.md, such as ``part.accepted``."""
+    guest_ref: GuestRef | None
+    part_id: PartId | None
+    detail: dict[str, Any]
+    """Ids, codes, reasons and durations. Never text, never a secret, never the caller's guest key."""
+
+
+class IdMaker:
+    """
+    Makes UUIDs version 7 that rise: a later id of one maker is greater than an earlier one, also within a millisecond.
+
+    Args:
+        random_bytes: The operating system's source.
+
+    Source: RFC 9562, sections 5.7 and 6.2 (method 2: a random number that is counted up within one millisecond).
+    """
+
+    def __init__(self, random_bytes: Callable[[int], bytes] = os.urandom) -> None:
+        self._random_bytes = random_bytes
+        self._millisecond = -1
+        self._random = 0
+
+    def __call__(self, now: float) -> str:
+        """Make one. `now` in seconds since the Unix epoch."""
+        millisecond = int(now * 1000) & 0xFFFF_FFFF_FFFF
+        if millisecond > self._millisecond:
+            self._millisecond = millisecond
+            # Two bits fewer than there is room for: counting up cannot overflow within a millisecond.
+            self._random = int.from_bytes(self._random_bytes(9), "big")
+        else:
+            self._random += 1 + self._random_bytes(1)[0]
+        high = 0x7000 | (self._random >> 62)
+        low = 0x8000_0000_0000_0000 | (self._random & 0x3FFF_FFFF_FFFF_FFFF)
+        digits = f"{self._millisecond:012x}{high & 0x7FFF:04x}{low:016x}"
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

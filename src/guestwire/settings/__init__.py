@@ -1,0 +1,55 @@
+"""
+The settings: what can be set, where it comes from, and what it means.
+
+`tree` is the frozen tree, `sources` decides who wins, `files` reads and writes ``guestwire.toml``, `keys` names every
+setting, `values` says what one may hold, and `regions` knows the vendor's hosts. Inside, imports go in this order:
+regions, values, tree, keys, files, sources.
+"""
+
+from guestwire.settings.files import add_destination, to_toml
+from guestwire.settings.keys import Key, known_keys, variable_of
+from guestwire.settings.regions import REGIONS, Region, region_of
+from guestwire.settings.sources import Loaded, ambient_of, load
+from guestwire.settings.tree import (
+    CODES,
+    VERSION,
+    Ambient,
+    Destination,
+    Limits,
+    RelaySettings,
+    RetrySettings,
+    Settings,
+    StoreSettings,
+    TlsSettings,
+    ad_hoc,
+    choose,
+)
+from guestwire.settings.values import Misfit, Secret
+
+__all__ = [
+    "CODES",
+    "REGIONS",
+    "VERSION",
+    "Ambient",
+    "Destination",
+    "Key",
+    "Limits",
+    "Loaded",
+    "Misfit",
+    "Region",
+    "RelaySettings",
+    "RetrySettings",
+    "Secret",
+    "Settings",
+    "StoreSettings",
+    "TlsSettings",
+    "ad_hoc",
+    "add_destination",
+    "ambient_of",
+    "choose",
+    "known_keys",
+    "load",
+    "region_of",
+    "to_toml",
+    "variable_of",
+]

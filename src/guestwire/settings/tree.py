@@ -1,0 +1,487 @@
+"""
+The settings as a frozen tree, and what each of them means.
+
+Where values come from, and which of two wins, is decided in `guestwire.settings.sources`. A tree made by hand is held
+to the same laws: an impossible `Destination` cannot be made. docs/configuration.md has every key, and a test holds it
+to that.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from guestwire.errors import ConfigError, NotFound
+from guestwire.model import Delivery
+from guestwire.settings.regions import Region, is_vendor_host, region_of
+from guestwire.settings.values import (
+    NAME,
+    ORIGIN,
+    PRINTABLE,
+    UUID,
+    Count,
+    Megabytes,
+    Misfit,
+    Seconds,
+    Secret,
+    bypasses,
+    check_proxy,
+    checked_url,
+    fit,
+    is_loopback,
+    is_plain,
+    shown,
+    wanted,
+)
+
+#: Sent to the gateway as part of the application name. Reading it from the installed metadata would cost every
+#: command 40 ms; a test keeps the two equal.
+VERSION = "0.1.0"
+
+#: Every code of a `ConfigError` that settings can raise, with its meaning.
+CODES: Final[Mapping[str, str]] = {
+    "GW-C001": "no destination is defined",
+    "GW-C002": "several destinations are defined and none was chosen",
+    "GW-C003": "a file cannot be read or written",
+    "GW-C004": "a file is not valid TOML",
+    "GW-C005": "a key is not a setting",
+    "GW-C006": "a value has the wrong type or is not one of the allowed ones",
+    "GW-C007": "a number is out of its range",
+    "GW-C008": "a deployment id is not a UUID",
+    "GW-C009": "an address, a host or an application name cannot be used",
+    "GW-C010": "a region is unknown",
+    "GW-C011": "a destination lacks a key that it needs",
+    "GW-C012": "two settings contradict each other",
+    "GW-C013": "a destination has a name that cannot be used, or is called 'emulator' without living on this machine",
+    "GW-C014": "pacing cannot be switched off for hosts of Genesys Cloud",
+    "GW-C015": "a profile of the gc command line tool does not exist",
+    "GW-C016": "a file that holds a secret can be read by others",
+    "GW-C017": "a destination of that name exists already",
+    "GW-C018": "a line of the .env file cannot be read",
+    "GW-N001": "no destination has that name",
+}
+
+
+@functools.cache
+def fields_of(section: type[msgspec.Struct]) -> tuple[tuple[str, Any, Any], ...]:
+    """Name, type and default of every field."""
+    return tuple((field.name, field.type, field.default) for field in msgspec.structs.fields(section))
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True):
+    """A table of settings. Making one checks every value against its type and range."""
+
+    def __post_init__(self) -> None:
+        for name, kind, _ in fields_of(type(self)):
+            value = getattr(self, name)
+            if is_plain(kind) and fit(name, value, kind) != value:
+                raise Misfit(name, f"{shown(value)} is not {wanted(kind)}", code="GW-C006")
+
+
+def _ordered(section: Section, low: str, high: str) -> None:
+    if getattr(section, low) > getattr(section, high):
+        raise Misfit(low, f"{getattr(section, low):g} is above {high}, {getattr(section, high):g}", code="GW-C012")
+
+
+class Limits(Section, frozen=True, kw_only=True):
+    """
+    How much the gateway takes. Nothing on the wire announces these numbers, so each is a setting.
+
+    "limits page": the vendor's page on web messaging limits as quoted by a third party in October 2026.
+    """
+
+    messages_per_s: Count = 5
+    """Messages per second and session. Limits page: 5 (medium confidence); announced as 2 in December 2023
+    (developer forum 23587, high); 60 per minute before that."""
+    requests_per_min: Count = 60
+    """Requests of every kind per minute and connection: typing, health checks and history tokens count too.
+    Limits page (medium). It makes one message per second the rate that lasts."""
+    configures_per_min: Count = 60
+    """Session configurations per minute and session. Limits page (medium)."""
+    connects_per_min: Count = 1000
+    """New connections per minute and deployment. Limits page (medium)."""
+    health_checks_per_min: Count = 2
+    """Health checks per minute and connection. Limits page, and the 30 s pause of the vendor's mobile client (high)."""
+    history_per_min: Count = 10
+    """Reads of the history per minute and session. Limits page (medium)."""
+    max_text: Count = 4096
+    """Longest text of one part, in `text_unit`. From the gateway's own error text (high)."""
+    text_unit: Literal["bytes", "characters"] = "bytes"
+    """What `max_text` counts. Not stated anywhere (low confidence); bytes of UTF-8 is the careful reading."""
+    max_attributes_bytes: Count = 2048
+    """UTF-8 bytes of all names and values of the custom attributes of one message, as the vendor's client counts them
+    (high: `maxCustomDataBytes` of the session's answer)."""
+    connections_per_session: Count = 3
+    """The gateway closes the oldest above this (high)."""
+    max_sessions: Count = 5000
+    """Sessions that this process keeps connected at once. Ours: a matter of memory and open files."""
+
+
+class RetrySettings(Section, frozen=True, kw_only=True):
+    """When a part that surely was not accepted is tried again, and when that ends. Throttling costs no attempt."""
+
+    max_attempts: Count = 8
+    max_age_s: Seconds = 86_400.0
+    """Age of a part, from its entry into its lane, after which no new attempt is made."""
+    base_s: Seconds = 1.0
+    """Pause after the first failed attempt; it doubles with each one, with jitter."""
+    cap_s: Seconds = 300.0
+    """Longest pause between two attempts."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ordered(self, "base_s", "cap_s")
+
+
+class TlsSettings(Section, frozen=True, kw_only=True):
+    """How the far side proves who it is."""
+
+    ca_file: Path | None = None
+    """Certificates to trust (PEM); default: SSL_CERT_FILE, else those of the system."""
+    verify: bool = True
+    """Off means that anyone on the way can read and alter everything; every start warns about it."""
+
+
+class Ambient(msgspec.Struct, frozen=True, kw_only=True):
+    """What the environment says about the network, for destinations that do not say it themselves."""
+
+    https_proxy: Secret | None = None
+    http_proxy: Secret | None = None
+    no_proxy: tuple[str, ...] = ()
+    """Hosts and domains that are reached directly; ``*`` means all of them."""
+    ca_file: Path | None = None
+
+
+class Destination(Section, frozen=True, kw_only=True):
+    """
+    A named way out.
+
+    Exactly one of `region` and `url` is set. Making one normalises both and the deployment id, so that two spellings
+    of one place have one `fingerprint`.
+    """
+
+    name: str
+    """Lower-case letters, digits, ``-`` and ``_`` between them. ``emulator`` is reserved for a loopback `url`."""
+    transport: Literal["webmessaging"] = "webmessaging"
+    region: str | None = None
+    """AWS name of the region; other spellings are accepted, see `guestwire.settings.regions.region_of`."""
+    url: str | None = None
+    """A gateway of one's own, such as the emulator: everything on one base address, http or https."""
+    deployment_id: str
+    """UUID of the messenger deployment."""
+    origin: str | None = None
+    """The Origin header, which the gateway checks against the deployment's allowed domains; None sends no such
+    header. The vendor's mobile client sends ``webmessaging.<domain>``; whether any is needed where all domains are
+    allowed is not known for sure (a third party's client does without)."""
+    application: str = f"guestwire-{VERSION}"
+    """How this client names itself to the gateway."""
+    profile: str | None = None
+    """A profile of ``~/.gc/config.toml``; gives the region where nothing else does."""
+    delivery: Delivery = Delivery.AT_LEAST_ONCE
+    pace: bool = True
+    """Off: send without keeping `limits`. For load tests against a gateway of one's own; refused on vendor hosts."""
+    max_new_guests_per_min: Count | None = None
+    """Bound on new sessions, each of which may open a conversation; None: no bound but the gateway's."""
+    proxy: Secret | None = None
+    """``http://[user:password@]host:port``; default: HTTPS_PROXY. See `proxy_for`."""
+    limits: Limits = Limits()
+    retry: RetrySettings = RetrySettings()
+    tls: TlsSettings = TlsSettings()
+    ambient: Ambient = Ambient()
+    """Not a setting: filled in from the environment."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not NAME.fullmatch(self.name) or len(self.name) > 64:
+            raise Misfit(
+                "name",
+                f"{shown(self.name)} cannot name a destination",
+                code="GW-C013",
+                hint="use lower-case letters and digits, with single '-' or '_' between them, at most 64",
+            )
+        self._check_place()
+        deployment_id = self.deployment_id.strip().lower()
+        if not UUID.fullmatch(deployment_id):
+            raise Misfit(
+                "deployment_id",
+                f"{shown(self.deployment_id)} is not a UUID",
+                code="GW-C008",
+                hint="copy it from Genesys Cloud, Admin > Message > Messenger Deployments; "
+                "it looks like 3f0c9a4e-5b1d-4c8a-9e27-6d2f8b7a1c50",
+            )
+        msgspec.structs.force_setattr(self, "deployment_id", deployment_id)
+        if self.origin is not None and not ORIGIN.fullmatch(self.origin):
+            raise Misfit(
+                "origin",
+                f"{shown(self.origin)} is not an origin",
+                code="GW-C009",
+                hint="write scheme and host without a path, such as https://shop.example",
+            )
+        if not PRINTABLE.fullmatch(self.application):
+            raise Misfit("application", f"{shown(self.application)} is not 1 to 128 printable ASCII", code="GW-C009")
+        if self.proxy is not None:
+            check_proxy("proxy", self.proxy.reveal())
+
+    def _check_place(self) -> None:
+        if self.region is not None and self.url is not None:
+            raise Misfit("url", "is set beside region", code="GW-C012", hint="keep the one that is meant")
+        if self.region is not None:
+            try:
+                region = region_of(self.region)
+            except ConfigError as error:
+                raise Misfit("region", error.message, code=error.code, hint=error.hint) from None
+            msgspec.structs.force_setattr(self, "region", region.aws)
+        elif self.url is not None:
+            msgspec.structs.force_setattr(self, "url", checked_url(self.url))
+        else:
+            raise Misfit(
+                "region",
+                "is missing, and so is url: nothing says where to connect",
+                code="GW-C011",
+                hint='set region = "eu-west-1" (or where your organisation lives)',
+            )
+        if self.name == "emulator" and not self.is_emulator:
+            raise Misfit(
+                "name",
+                "'emulator' is reserved for a url on this machine",
+                code="GW-C013",
+                hint="choose another name, or set url to an address such as http://127.0.0.1:8080",
+            )
+        if not self.pace and self.is_genesys_host:
+            raise Misfit(
+                "pace",
+                "is off, which hosts of Genesys Cloud do not stand",
+                code="GW-C014",
+                hint="load tests run against 'guestwire emulate'",
+            )
+
+    @property
+    def _region(self) -> Region | None:
+        return None if self.region is None else region_of(self.region)
+
+    @property
+    def gateway(self) -> str:
+        """Base address of the REST calls, without a slash at its end."""
+        region = self._region
+        return f"https://api.{region.domain}" if region else str(self.url)
+
+    @property
+    def websocket_url(self) -> str:
+        """Address of the WebSocket, without the query that names the deployment."""
+        region = self._region
+        # "http" -> "ws", "https" -> "wss"
+        return f"wss://webmessaging.{region.domain}/v1" if region else "ws" + str(self.url).removeprefix("http") + "/v1"
+
+    @property
+    def config_url(self) -> str:
+        """Address of the deployment's public configuration."""
+        return self._deployment_folder + "/config.json"
+
+    @property
+    def domains_url(self) -> str:
+        """Address of the deployment's public list of allowed domains."""
+        return self._deployment_folder + "/domains.json"
+
+    @property
+    def _deployment_folder(self) -> str:
+        region = self._region
+        base = f"https://api-cdn.{region.domain}" if region else str(self.url)
+        return f"{base}/webdeployments/v1/deployments/{self.deployment_id}"
+
+    @property
+    def history_url(self) -> str:
+        """Address of a guest's history."""
+        return self.gateway + "/api/v2/webmessaging/messages"
+
+    @property
+    def host(self) -> str:
+        """Host of the WebSocket."""
+        return urlsplit(self.websocket_url).hostname or ""
+
+    @property
+    def is_genesys_host(self) -> bool:
+        """Whether the vendor's limits apply, whatever is set."""
+        return self.region is not None or is_vendor_host(self.host)
+
+    @property
+    def is_emulator(self) -> bool:
+        """Whether this may be an emulator: a `url` on this machine. Only asking it makes it certain."""
+        return self.url is not None and is_loopback(self.host)
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the place in the store: the same for every spelling and every name of it. 32 hex digits."""
+        import hashlib
+
+        place = "\0".join((self.transport, self.websocket_url, self.deployment_id))
+        return hashlib.blake2b(place.encode(), digest_size=16, person=b"destination").hexdigest()
+
+    @property
+    def ca_file(self) -> Path | None:
+        """Certificates to trust; None: those of the system."""
+        return self.tls.ca_file or self.ambient.ca_file
+
+    def proxy_for(self, host: str, *, secure: bool | None = None) -> str | None:
+        """
+        Say through which proxy a host is reached.
+
+        Args:
+            host: A name or an address, without port and brackets.
+            secure: Whether TLS will be spoken; None: as to the gateway.
+
+        Returns:
+            An http or https address, which may hold a password; None: directly. Loopback and the hosts of
+            NO_PROXY are always reached directly.
+        """
+        if is_loopback(host) or bypasses(host, self.ambient.no_proxy):
+            return None
+        if secure is None:
+            secure = self.gateway.startswith("https:")
+        proxy = self.proxy or (self.ambient.https_proxy if secure else self.ambient.http_proxy)
+        return None if proxy is None else proxy.reveal()
+
+
+class StoreSettings(Section, frozen=True, kw_only=True):
+    """Where messages are kept."""
+
+    path: Path
+    """A folder of this program's own; default: ``$XDG_STATE_HOME/guestwire``, else ``~/.local/state/guestwire``."""
+    min_free_disk_mb: Megabytes = 200
+    """Intake refuses below this much free space, while sending goes on."""
+    busy_timeout_s: Seconds = 5.0
+    """How long a write waits for another process that is writing."""
+
+
+class RelaySettings(Section, frozen=True, kw_only=True):
+    """The loop's patience."""
+
+    ping_after_s: Seconds = 15.0
+    """A connection that was silent this long is pinged. The vendor's clients use 15 s."""
+    dead_after_s: Seconds = 15.0
+    """A connection that stays silent this long after the ping is dead."""
+    answer_s: Seconds = 10.0
+    """A request without an answer for this long has an unknown outcome."""
+    settle_s: Seconds = 5.0
+    """Pause before each of the two reads of the history that must agree before "absent" is believed."""
+    check_for_s: Seconds = 600.0
+    """A history that stays unreadable this long cannot settle anything any more."""
+    linger_s: Seconds = 300.0
+    """An idle guest keeps its connection this long, for replies."""
+    evicted_retry_s: Seconds = 300.0
+    """Pause after another program took over a guest's session, before the one try to come back."""
+    connect_timeout_s: Seconds = 10.0
+    """From the first packet to the accepted upgrade."""
+    reconnect_base_s: Seconds = 0.5
+    reconnect_cap_s: Seconds = 30.0
+    """Pause between connects of one guest: doubles from the base to the cap, with jitter."""
+    shutdown_s: Seconds = 8.0
+    """What is in flight gets this long to end after the first signal to stop."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ordered(self, "reconnect_base_s", "reconnect_cap_s")
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set."""
+
+    destinations: dict[str, Destination] = {}
+    store: StoreSettings
+    relay: RelaySettings = RelaySettings()
+
+
+# --- choosing a destination ---
+
+
+def choose(settings: Settings, to: str | None = None) -> Destination:
+    """
+    Pick the destination that a caller means.
+
+    Args:
+        settings: What is defined.
+        to: A name; None: the only one that is defined.
+
+    Raises:
+        NotFound: GW-N001, no destination has that name.
+        ConfigError: GW-C001, none is defined; GW-C002, several are and none was named.
+    """
+    defined = settings.destinations
+    if to is not None:
+        if to in defined:
+            return defined[to]
+        import difflib
+
+        near = difflib.get_close_matches(to.lower(), defined, n=1, cutoff=0.5)
+        if near:
+            hint = f"did you mean {near[0]!r}?"
+        elif to == "emulator":
+            hint = "start one with 'guestwire emulate' and pass its address with --gateway"
+        else:
+            hint = f"defined: {', '.join(sorted(defined))}" if defined else "none is defined; run 'guestwire init'"
+        raise NotFound(f"there is no destination {shown(to)}", code="GW-N001", hint=hint)
+    if not defined:
+        raise ConfigError(
+            "no destination is defined",
+            code="GW-C001",
+            hint="run 'guestwire init', or pass --gateway URL, or --region and --deployment-id; "
+            "'guestwire demo' needs none",
+        )
+    if len(defined) > 1:
+        names = sorted(defined)
+        raise ConfigError(
+            f"{len(names)} destinations are defined and none was chosen: {', '.join(names)}",
+            code="GW-C002",
+            hint=f"choose one with --to, such as --to {names[0]}",
+        )
+    return next(iter(defined.values()))
+
+
+def ad_hoc(
+    *,
+    gateway: str | None = None,
+    region: str | None = None,
+    deployment_id: str | None = None,
+    name: str | None = None,
+    ambient: Ambient | None = None,
+) -> Destination:
+    """
+    Make a destination of flags instead of a file.
+
+    Args:
+        gateway: Base address of a gateway of one's own; excludes `region`.
+        region: In any spelling.
+        deployment_id: UUID of the messenger deployment; needed.
+        name: Default: ``adhoc-`` and the begin of the fingerprint, so that the same flags mean the same destination.
+        ambient: Proxies and certificates of the environment: `guestwire.settings.sources.ambient_of`.
+
+    Raises:
+        ConfigError: A flag is missing or cannot be used; the message names the flag.
+    """
+    if deployment_id is None:
+        raise ConfigError(
+            "--deployment-id is missing",
+            code="GW-C011",
+            hint="it stands in Genesys Cloud, Admin > Message > Messenger Deployments; "
+            "'guestwire emulate' prints its own",
+        )
+    if gateway is not None and region is not None:
+        raise ConfigError(
+            "--gateway and --region exclude each other", code="GW-C012", hint="keep the one that is meant"
+        )
+    if gateway is None and region is None:
+        raise ConfigError("neither --region nor --gateway was given", code="GW-C011", hint="such as --region eu-west-1")
+    try:
+        destination = Destination(
+            name=name or "adhoc", url=gateway, region=region, deployment_id=deployment_id, ambient=ambient or Ambient()
+        )
+    except Misfit as misfit:
+        flag = "--gateway" if misfit.key == "url" else "--" + misfit.key.replace("_", "-")
+        raise ConfigError(f"{flag} {misfit.problem}", code=misfit.code, hint=misfit.hint) from None
+    if name is None:
+        return msgspec.structs.replace(destination, name=f"adhoc-{destination.fingerprint[:8]}")
+    return destination
