@@ -1,0 +1,1 @@
+"""What *Genesys* decides: the Guest API without any I/O, one core for client and emulator."""
