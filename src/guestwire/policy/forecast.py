@@ -1,0 +1,64 @@
+"""
+When a backlog will be through, before it is begun.
+
+An estimate from the limits alone, with its assumptions stated: every guest's messages go one after the other, guests
+go side by side, and nothing is throttled, lost or slow beyond `echo_s`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from guestwire.settings import Limits
+
+#: Time from sending a message to its echo that is assumed, in seconds.
+ECHO_S = 0.2
+
+
+class Forecast(msgspec.Struct, frozen=True):
+    """How long, and because of what."""
+
+    duration_s: float
+    binding: str
+    """The limit that decides the duration: a name of the settings, or ``echo`` when only the round trips take time."""
+    assumptions: str
+
+
+def forecast(messages_by_guest: Iterable[int], limits: Limits, *, echo_s: float = ECHO_S) -> Forecast:
+    """
+    Estimate how long a backlog takes.
+
+    Args:
+        messages_by_guest: How many messages each guest has.
+        limits: Of the destination.
+        echo_s: Assumed round trip of one message, in seconds.
+    """
+    counts = sorted(messages_by_guest, reverse=True)
+    longest, binding = 0.0, "echo"
+    for position, count in enumerate(counts):
+        # Whoever has most to say is connected first here; the relay connects in order of entry, so this is the least.
+        connect_s = 60.0 * (position // limits.connects_per_min)
+        lane_s, lane_binding = _lane(count, limits, echo_s)
+        total_s = connect_s + lane_s
+        if total_s > longest:
+            longest = total_s
+            binding = "connects_per_min" if connect_s > lane_s else lane_binding
+    return Forecast(
+        round(longest, 1),
+        binding,
+        f"every echo within {echo_s:g} s, no throttling, no losses, guests side by side",
+    )
+
+
+def _lane(count: int, limits: Limits, echo_s: float) -> tuple[float, str]:
+    """How long one guest's messages take, and what decides it."""
+    by_echo = count * echo_s
+    by_second = max(0, (count - 1) // limits.messages_per_s) * 1.0 + echo_s
+    # The configure request counts against the same minute.
+    by_minute = max(0, count // limits.requests_per_min) * 60.0 + echo_s
+    # The first of the longest: a limit binds only where it takes longer than the round trips.
+    return max(
+        (by_echo, "echo"), (by_second, "messages_per_s"), (by_minute, "requests_per_min"), key=lambda each: each[0]
+    )

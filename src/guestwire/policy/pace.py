@@ -1,0 +1,154 @@
+"""
+How fast: sliding windows over everything a gateway counts.
+
+A window admits at most `limit` uses in any `period_s`. It remembers the times of the last uses, so that no burst at the
+border of two intervals can pass (a token bucket of 5 a second lets 9 through within one). A use in flight holds its
+slot, and its time is that of its *answer*: the gateway counted it at some moment between the two, and the later one
+is on the safe side. A use belongs to several windows at once (messages a second and requests a minute), and takes its
+slot in all of them or in none.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import msgspec
+
+#: (name of the limit, whom it counts), such as ("messages_per_s", guest_ref).
+Key = tuple[str, str]
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """At most `count` uses in any `period_s` seconds."""
+
+    name: str
+    count: int
+    period_s: float
+
+
+class Held(msgspec.Struct, frozen=True):
+    """Not now: the binding limit, and when to ask again (seconds since the epoch; infinity: when a slot is freed)."""
+
+    limit: str
+    until: float
+
+
+class Slot:
+    """A use in flight. Call `answered` exactly once; calling it again changes nothing."""
+
+    __slots__ = ("_pace", "keys")
+
+    def __init__(self, pace: Pace, keys: tuple[Key, ...]) -> None:
+        self._pace: Pace | None = pace
+        self.keys = keys
+
+    def answered(self, now: float) -> None:
+        """The gateway has counted it by now: from here the window slides."""
+        if self._pace is not None:
+            self._pace._answered(self.keys, now)
+            self._pace = None
+
+    def unused(self) -> None:
+        """Nothing was sent after all: the slot was never used."""
+        if self._pace is not None:
+            self._pace._unused(self.keys)
+            self._pace = None
+
+
+class _Window:
+    __slots__ = ("in_flight", "paused_until", "used_at")
+
+    def __init__(self) -> None:
+        self.used_at: deque[float] = deque()
+        self.in_flight = 0
+        self.paused_until = 0.0
+
+
+class Pace:
+    """
+    The windows of one destination.
+
+    Args:
+        limits: By name; a key whose limit is not among them is always admitted.
+    """
+
+    #: Windows of guests that went quiet are dropped once there are this many.
+    SWEEP_AT = 4096
+
+    def __init__(self, limits: list[Limit]) -> None:
+        self._limits = {limit.name: limit for limit in limits}
+        self._windows: dict[Key, _Window] = {}
+        self._sweep_at = self.SWEEP_AT
+        #: How often each limit was the one that said no.
+        self.held: dict[str, int] = {}
+
+    def admits(self, keys: tuple[Key, ...], now: float) -> Held | None:
+        """Say whether a use may start now; if not, which limit binds and until when."""
+        binding: Held | None = None
+        for key in keys:
+            until = self._admitted_at(key, now)
+            if until > now and (binding is None or until > binding.until):
+                binding = Held(key[0], until)
+        if binding is not None:
+            self.held[binding.limit] = self.held.get(binding.limit, 0) + 1
+        return binding
+
+    def take(self, keys: tuple[Key, ...], now: float) -> Slot:
+        """Take a slot in every window. Whoever asked `admits` first stays under every limit."""
+        if len(self._windows) > self._sweep_at:
+            self._sweep(now)
+        for key in keys:
+            if key[0] in self._limits:
+                self._window(key).in_flight += 1
+        return Slot(self, keys)
+
+    def pause(self, key: Key, until: float) -> None:
+        """A throttle: nothing of this key before `until`."""
+        window = self._window(key)
+        window.paused_until = max(window.paused_until, until)
+
+    def _admitted_at(self, key: Key, now: float) -> float:
+        """When the key's window admits one more use; infinity while uses in flight fill it."""
+        window = self._windows.get(key)
+        if window is None:
+            return 0.0
+        limit = self._limits.get(key[0])
+        if limit is None:
+            return window.paused_until
+        used_at = window.used_at
+        # The window is half open, (t - period, t]: a use exactly one period ago is out of it.
+        while used_at and used_at[0] <= now - limit.period_s:
+            used_at.popleft()
+        over = len(used_at) + window.in_flight - limit.count
+        if over < 0:
+            return window.paused_until
+        if over >= len(used_at):
+            return float("inf")
+        return max(window.paused_until, used_at[over] + limit.period_s)
+
+    def _window(self, key: Key) -> _Window:
+        window = self._windows.get(key)
+        if window is None:
+            window = self._windows[key] = _Window()
+        return window
+
+    def _answered(self, keys: tuple[Key, ...], now: float) -> None:
+        for window in self._of(keys):
+            window.in_flight -= 1
+            window.used_at.append(now)
+
+    def _unused(self, keys: tuple[Key, ...]) -> None:
+        for window in self._of(keys):
+            window.in_flight -= 1
+
+    def _of(self, keys: tuple[Key, ...]) -> Iterator[_Window]:
+        return (self._windows[key] for key in keys if key[0] in self._limits)
+
+    def _sweep(self, now: float) -> None:
+        """Drop windows that hold nothing any more; rarely, so that its cost is shared by many uses."""
+        for key, window in list(self._windows.items()):
+            self._admitted_at(key, now)
+            if not window.used_at and not window.in_flight and window.paused_until <= now:
+                del self._windows[key]
+        self._sweep_at = max(self.SWEEP_AT, 2 * len(self._windows))

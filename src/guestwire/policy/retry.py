@@ -1,0 +1,137 @@
+"""
+What becomes of a part after an attempt, or after a check of an unknown one.
+
+Two decisions, both pure: `decide` reads the outcome of an attempt, `decide_unsettled` what to do when no history could
+say whether the attempt arrived. Being throttled costs no attempt, and neither does a shutdown.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from guestwire.model import Accepted, Delivery, Failed, Outcome, PartState, Refused, Throttled, Unknown
+from guestwire.settings import RetrySettings
+
+#: A throttle is believed up to an hour; an absurd one must not stop a guest for ever.
+MAX_THROTTLE_S = 3_600.0
+
+
+class Settle(msgspec.Struct, frozen=True):
+    """The gateway took it."""
+
+    outcome: Accepted
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """Back to the head of its lane; due at `at`, in seconds since the epoch."""
+
+    at: float
+    reason: str
+    spent: bool = True
+    """Whether the attempt counts."""
+    possible_duplicate: bool = False
+    """An earlier attempt may have arrived as well."""
+
+
+class Check(msgspec.Struct, frozen=True):
+    """Look into the guest's history before anything is sent again."""
+
+    at: float
+    reason: str
+
+
+class GiveUp(msgspec.Struct, frozen=True):
+    """The end: `dead`, `expired` or `parked`."""
+
+    state: PartState
+    reason: str
+
+
+Decision = Settle | Retry | Check | GiveUp
+
+
+def decide(
+    outcome: Outcome,
+    *,
+    attempt: int,
+    now: float,
+    queued_at: float,
+    jitter: float,
+    policy: RetrySettings,
+) -> Decision:
+    """
+    Say what becomes of a part after one attempt.
+
+    Args:
+        outcome: What the transport learned about this attempt.
+        attempt: 1 for the first try. Throttled attempts are not counted.
+        now: Seconds since the Unix epoch, UTC.
+        queued_at: When the part was committed to the store.
+        jitter: A draw from [0, 1), made by the caller.
+        policy: Bounds on attempts and on age.
+
+    Returns:
+        Settle, Retry, Check or GiveUp. Pure: the same arguments give the same answer.
+    """
+    match outcome:
+        case Accepted():
+            return Settle(outcome)
+        case Throttled(retry_after_s=wait_s, reason=reason):
+            # The far side's word is a lower bound: a queue that comes back on the same instant is throttled again.
+            return Retry(now + min(wait_s, MAX_THROTTLE_S) + 0.1 * jitter, reason, spent=False)
+        case Refused(reason=reason):
+            return GiveUp(PartState.DEAD, reason)
+        case Failed(reason=reason):
+            return _again_or_never(reason, attempt, now=now, queued_at=queued_at, jitter=jitter, policy=policy)
+        case Unknown(reason=reason):
+            return Check(now, reason)
+
+
+def decide_unsettled(
+    reason: str,
+    *,
+    delivery: Delivery,
+    attempt: int,
+    now: float,
+    queued_at: float,
+    jitter: float,
+    policy: RetrySettings,
+) -> Decision:
+    """
+    Say what becomes of a part whose last attempt may or may not have arrived, after its check.
+
+    Args:
+        reason: What the check said: absent, or why it could not say.
+        delivery: The caller's choice between seen twice and perhaps never.
+        attempt: As for `decide`.
+        now: Seconds since the Unix epoch, UTC.
+        queued_at: When the part was committed to the store.
+        jitter: A draw from [0, 1), made by the caller.
+        policy: Bounds on attempts and on age.
+    """
+    if delivery is Delivery.AT_MOST_ONCE:
+        return GiveUp(PartState.PARKED, f"outcome unknown: {reason}")
+    decision = _again_or_never(reason, attempt, now=now, queued_at=queued_at, jitter=0.0, policy=policy)
+    return msgspec.structs.replace(decision, possible_duplicate=True) if isinstance(decision, Retry) else decision
+
+
+def _again_or_never(
+    reason: str, attempt: int, *, now: float, queued_at: float, jitter: float, policy: RetrySettings
+) -> Retry | GiveUp:
+    if attempt >= policy.max_attempts:
+        return GiveUp(PartState.DEAD, f"{reason}; given up after {attempt} attempts")
+    at = now + backoff_s(attempt, jitter, base_s=policy.base_s, cap_s=policy.cap_s)
+    if at - queued_at > policy.max_age_s:
+        return GiveUp(PartState.DEAD, f"{reason}; given up after {policy.max_age_s:.0f} s")
+    return Retry(at, reason)
+
+
+def backoff_s(attempt: int, jitter: float, *, base_s: float, cap_s: float) -> float:
+    """
+    Return a delay in seconds: full jitter under a bound that doubles with each attempt.
+
+    Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015 ("full jitter").
+    """
+    # The exponent is bounded before it is used: 2 ** 10_000 is a number that no float holds.
+    bound_s = min(cap_s, base_s * 2.0 ** min(max(attempt - 1, 0), 60))
+    return jitter * bound_s
