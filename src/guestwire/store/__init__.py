@@ -1,0 +1,1 @@
+"""Where messages and their journal are kept."""

@@ -1,0 +1,284 @@
+"""
+The verbs of a store, and what each guarantees.
+
+Verbs are synchronous and run inside a transaction that their caller owns (`thread.StoreThread` commits many together).
+A verb that refuses raises a `GuestWireError` *before* it has written anything.
+
+Every change of state writes one journal row in the same transaction. Inside a lane order is by `lane_seq`, which is the
+journal's own number for the entry "this part entered its lane": unique, rising, and handed out by the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from guestwire.model import (
+    Accepted,
+    Delivery,
+    Draft,
+    GuestRef,
+    JournalEntry,
+    MessageId,
+    PartBody,
+    PartId,
+    PartState,
+    Reply,
+    SessionState,
+    Ticket,
+)
+
+# --- what the relay asks for ---
+
+
+class Confirm(msgspec.Struct, frozen=True):
+    """
+    The gateway took the part.
+
+    A fact, not an opinion: it holds from every state and under every fence, and joins with what is known. On a part
+    that is already accepted under another gateway id it records a visible duplicate.
+    """
+
+    part_id: PartId
+    accepted: Accepted
+
+
+class Requeue(msgspec.Struct, frozen=True):
+    """Back to the head of its lane. Only while the part is still as the relay last saw it."""
+
+    part_id: PartId
+    attempt: int
+    at: float
+    reason: str
+    spent: bool = True
+    possible_duplicate: bool = False
+    evidence: dict[str, Any] = {}
+
+
+class Suspect(msgspec.Struct, frozen=True):
+    """The attempt has an unknown outcome: *checking*. Only while the part is still as the relay last saw it."""
+
+    part_id: PartId
+    attempt: int
+    reason: str
+
+
+class End(msgspec.Struct, frozen=True):
+    """Dead, expired or parked; the rest of its message is parked with it. Conditional as `Requeue`."""
+
+    part_id: PartId
+    attempt: int
+    state: PartState
+    reason: str
+
+
+class Expire(msgspec.Struct, frozen=True):
+    """The head of the lane may have become too old: it, and whatever stands behind it and is too old as well, ends."""
+
+    guest_ref: GuestRef
+
+
+class NoteSession(msgspec.Struct, frozen=True):
+    """What became of a guest's session, for the next process; `event` goes into the journal."""
+
+    guest_ref: GuestRef
+    state: SessionState
+    event: str
+    expires_at: float | None = None
+    token: str | None = None
+    """A new session token, where the old one must not be used again."""
+    detail: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"NoteSession({self.guest_ref}, {self.event})"  # not the token
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """The lane waits until `until` (seconds since the epoch)."""
+
+    guest_ref: GuestRef
+    until: float
+    reason: str
+
+
+class Note(msgspec.Struct, frozen=True):
+    """Something for the journal alone."""
+
+    event: str
+    guest_ref: GuestRef | None
+    part_id: PartId | None
+    detail: dict[str, Any]
+
+
+class Hear(msgspec.Struct, frozen=True):
+    """A reply; idempotent by its gateway id."""
+
+    guest_ref: GuestRef
+    reply: Reply
+
+
+Change = Confirm | Requeue | Suspect | End | Expire | NoteSession | Pause | Hear | Note
+
+
+class Step(msgspec.Struct, frozen=True):
+    """
+    One tick of the relay, in one transaction.
+
+    `changes` happen first, in order; then the head of each lane in `begins` goes to *sending*, if it is queued and due.
+    """
+
+    changes: Sequence[Change]
+    begins: Sequence[GuestRef]
+
+
+class Sending(msgspec.Struct, frozen=True):
+    """A part whose attempt is written ahead: its bytes may leave now."""
+
+    part_id: PartId
+    message_id: MessageId
+    guest_ref: GuestRef
+    attempt: int
+    body: PartBody
+    queued_at: float
+    delivery: Delivery
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """The oldest part of a lane that has not ended."""
+
+    part_id: PartId
+    message_id: MessageId
+    state: PartState
+    attempt: int
+    due_at: float
+    queued_at: float
+    changed_at: float
+    delivery: Delivery
+    expires_at: float | None
+    """When it is too old to be sent; a part in check never expires."""
+    priority: int
+    body: PartBody | None
+    """Given for a part in check, which is compared with what the history shows."""
+
+
+class LaneRow(msgspec.Struct, frozen=True):
+    """A lane as the relay takes it into memory."""
+
+    guest_ref: GuestRef
+    destination: str
+    token: str
+    session_state: SessionState
+    anchor: str | None
+    paused_until: float
+    priority: int
+    next_at: float | None
+    """When the lane is due; None while nothing is open or a person is waited for."""
+    head: Head | None
+
+    def __repr__(self) -> str:
+        return f"LaneRow({self.guest_ref})"  # not the token
+
+
+class StepResult(msgspec.Struct, frozen=True):
+    """What a step did."""
+
+    begun: list[Sending]
+    lanes: dict[GuestRef, Head | None]
+    """The head of every touched lane in which nothing was begun."""
+    entries: list[JournalEntry]
+    replaced: bool = False
+    """Another relay has taken over: this one has nothing to say any more."""
+
+
+class Due(msgspec.Struct, frozen=True):
+    """Lanes that are due, earliest first, and when there will be more."""
+
+    guests: list[GuestRef]
+    more: bool
+    """There are more due lanes than were asked for."""
+    next_at: float | None
+    """When the next lane becomes due or the next message enters its lane; None: neither is foreseen."""
+
+
+# --- what others ask for ---
+
+
+class Intake(msgspec.Struct, frozen=True):
+    """A message that passed every rule, with the parts it goes out in."""
+
+    draft: Draft
+    bodies: tuple[PartBody, ...]
+    delivery: Delivery = Delivery.AT_LEAST_ONCE
+
+
+class PartView(msgspec.Struct, frozen=True, kw_only=True):
+    """A part as shown to people; the text is there only where it was asked for."""
+
+    id: PartId
+    message_id: MessageId
+    guest_ref: GuestRef
+    destination: str
+    state: PartState
+    attempt: int
+    possible_duplicates: int
+    gateway_id: str | None
+    gateway_time: str | None
+    queued_at: float
+    sent_at: float | None
+    ended_at: float | None
+    next_at: float
+    reason: str | None
+    size: int
+    text: str | None = None
+    guest: str | None = None
+
+
+class StoreStatus(msgspec.Struct, frozen=True):
+    """The store in figures. Times in seconds since the epoch."""
+
+    kind: str
+    parts: dict[str, int]
+    """Number of parts by state."""
+    guests: int
+    oldest_open_at: float | None
+    possible_duplicates: int
+    duplicates_seen: int
+    replies: int
+    held: int
+    """Messages of batches that are not stored whole."""
+    journal_seq: int
+    destinations: dict[str, dict[str, int]]
+    """Open parts by destination and state."""
+
+
+class Store(Protocol):
+    """Where messages and their journal are kept."""
+
+    def register(self, name: str, transport: str, fingerprint: str, *, is_emulator: bool) -> None:
+        """Know a destination; refuse one that would mix emulator and live, or that changed under its name."""
+
+    def add(self, intakes: Sequence[Intake], now: float) -> list[Ticket]:
+        """Commit messages: all of the list or, by raising, none."""
+
+    def take_over(self, now: float) -> int:
+        """Become the relay: a new boot number; what older boots left *sending* is *checking* from now on."""
+
+    def step(self, step: Step, *, fence: int, now: float) -> StepResult:
+        """One tick of the relay."""
+
+    def due(self, now: float, limit: int) -> Due:
+        """Lanes that are due; from an index, never a scan."""
+
+    def lanes(self, guests: Iterable[GuestRef]) -> list[LaneRow]:
+        """Lanes by name."""
+
+    def enter(self, now: float) -> list[JournalEntry]:
+        """Let messages whose `not_before` has come enter their lanes."""
+
+    def taken(self, guest: GuestRef, names: Iterable[str]) -> set[str]:
+        """Which of these names of history entries already belong to a part of the guest."""
+
+    def journal(self, after: int, limit: int) -> list[JournalEntry]:
+        """Journal entries with a higher number, in order."""

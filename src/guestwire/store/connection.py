@@ -1,0 +1,185 @@
+"""One connection to the database of a store: opening it, its transactions, the journal's pen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import apsw
+import msgspec
+
+from guestwire.errors import StoreError
+from guestwire.model import GuestRef, IdMaker, JournalEntry, PartBody, PartId
+from guestwire.store.folder import Folder, migrations, statements
+from guestwire.vault import Vault
+
+SQL = statements()
+Row = tuple[Any, ...]
+_body_decoder = msgspec.json.Decoder(PartBody)
+
+
+class Connection:
+    """
+    One connection to a store; belongs to one thread.
+
+    Args:
+        folder: Where it lies.
+        min_free_disk_mb: Below this, new messages are refused while sending goes on.
+        busy_timeout_s: How long to wait for another process's transaction.
+    """
+
+    def __init__(self, folder: Folder, *, min_free_disk_mb: float = 200, busy_timeout_s: float = 5.0) -> None:
+        self._folder = folder
+        self._min_free_bytes = int(min_free_disk_mb * 1_000_000)
+        self._entries: list[JournalEntry] = []
+        self._new_id = IdMaker()
+        with explained(folder), folder.opening():
+            self._vault = Vault(folder.keys)
+            is_new = not folder.store.exists()
+            if is_new:
+                os.close(os.open(folder.store, os.O_CREAT | os.O_RDWR, 0o600))
+            self._db = apsw.Connection(str(folder.store))
+            self._db.set_busy_timeout(int(busy_timeout_s * 1000))
+            self._prepare()
+            self._require_own_keys()
+
+    def _prepare(self) -> None:
+        # Both settings take effect only before the first table exists.
+        self._db.execute("PRAGMA auto_vacuum=INCREMENTAL; PRAGMA secure_delete=ON").fetchall()
+        # Fetched, because apsw stops at the first row (a pragma's answer) and runs the rest when the next is asked for.
+        self._db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON").fetchall()
+        known = migrations()
+        newest = known[-1][0]
+        version = self._value("PRAGMA user_version")
+        if version > newest:
+            raise StoreError(
+                f"the store '{self._folder.store}' is at schema {version}, this guestwire knows {newest}",
+                code="GW-S004",
+                hint="use the guestwire that wrote it, or a newer one",
+            )
+        for number, script in known:
+            if number > version:
+                with self.transaction():
+                    # Another process may have migrated while we waited for the lock.
+                    if self._value("PRAGMA user_version") < number:
+                        self._db.execute(script)
+                        self._db.execute(f"PRAGMA user_version={number}")
+
+    def _require_own_keys(self) -> None:
+        """A lost or foreign `keys.db` must not be taken for a new one: old rows could never be read again."""
+        proof = self._vault.index("proof").hex()
+        known = self._meta("keys")
+        if known is None:
+            with self.transaction():
+                self._run("set_meta", ("keys", proof))
+        elif known != proof:
+            raise StoreError(
+                f"'{self._folder.keys}' is not the one that '{self._folder.store}' was written with",
+                code="GW-S013",
+                hint="put the keys.db that belongs to this store back; without it what was stored cannot be read",
+            )
+
+    def close(self) -> None:
+        """Close the files. Nothing is lost if this is never called."""
+        self._db.close()
+        self._vault.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything inside is committed to disk together, or not at all."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._entries.clear()
+            if self._db.in_transaction:  # a full disk makes SQLite roll back by itself
+                self._db.execute("ROLLBACK")
+            raise
+        try:
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._entries.clear()
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def changes(self) -> int:
+        """Rows changed since the connection was opened: whether a verb has written anything."""
+        return self._db.total_changes()
+
+    # --- for the verbs ---
+
+    def _note(self, now: float, event: str, guest_ref: str | None, part_id: str | None, detail: dict[str, Any]) -> int:
+        """Write a journal row; returns its number."""
+        self._run("note", (now, event, guest_ref, part_id, msgspec.json.encode(detail).decode()))
+        seq = self._db.last_insert_rowid()
+        self._entries.append(
+            JournalEntry(
+                seq,
+                now,
+                event,
+                None if guest_ref is None else GuestRef(guest_ref),
+                None if part_id is None else PartId(part_id),
+                detail,
+            )
+        )
+        return seq
+
+    def _drain(self) -> list[JournalEntry]:
+        entries, self._entries = self._entries, []
+        return entries
+
+    def _open_body(self, guest_ref: str, part_id: str, sealed: bytes) -> PartBody:
+        return _body_decoder.decode(self._vault.open(GuestRef(guest_ref), f"parts.body.{part_id}", sealed))
+
+    def _meta(self, key: str) -> Any:
+        row = self._row("meta", (key,))
+        return None if row is None else row[0]
+
+    def _run(self, name: str, values: Row) -> None:
+        self._db.execute(SQL[name], values)
+
+    def _rows(self, name: str, values: Row) -> list[Row]:
+        return self._db.execute(SQL[name], values).fetchall()
+
+    def _row(self, name: str, values: Row) -> Row | None:
+        return self._db.execute(SQL[name], values).fetchone()
+
+    def _value(self, sql: str, values: Row = ()) -> Any:
+        row = self._db.execute(sql, values).fetchone()
+        return None if row is None else row[0]
+
+
+@contextmanager
+def explained(folder: Folder) -> Iterator[None]:
+    """Turn SQLite's errors at opening into one that says what to do."""
+    try:
+        yield
+    except apsw.Error as error:
+        raise explain(error, folder) from error
+
+
+def explain(error: Exception, folder: Folder) -> StoreError:
+    """Return a `StoreError` for an error of SQLite."""
+    place = f"the store '{folder.path}'"
+    match error:
+        case apsw.FullError():
+            return StoreError(f"{place} is out of disk", code="GW-S020", hint="free some disk; nothing queued is lost")
+        case apsw.BusyError() | apsw.LockedError():
+            return StoreError(f"{place} is held by another process", code="GW-S003", hint="try again in a moment")
+        case apsw.NotADBError() | apsw.CorruptError():
+            return StoreError(
+                f"{place} cannot be read as a database: {error}",
+                code="GW-S005",
+                hint="restore it from a backup; do not delete keys.db",
+            )
+        case apsw.ReadOnlyError() | apsw.CantOpenError() | apsw.PermissionsError() | apsw.AuthError():
+            return StoreError(
+                f"{place} cannot be written: {error}",
+                code="GW-S001",
+                hint="set store.path (or --store) to a folder that you may write to",
+            )
+        case _:
+            return StoreError(f"{place} failed: {error}", code="GW-S022", hint="see the journal of the machine's disk")

@@ -1,0 +1,96 @@
+"""Lanes: which are due, what stands at their heads, which history entries are spoken for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from guestwire.errors import StoreError
+from guestwire.model import Delivery, GuestRef, MessageId, PartBody, PartId, PartState, SessionState
+from guestwire.store.base import Due, Head, LaneRow
+from guestwire.store.connection import SQL, Connection
+
+
+class Lanes(Connection):
+    """What the relay reads, and the upkeep of the ready index."""
+
+    def due(self, now: float, limit: int) -> Due:
+        """Lanes that are due, earliest first; from an index, never a scan."""
+        rows = self._rows("due", (now, limit + 1))
+        waiting = [self._value(SQL["next_due"], (now,)), self._value(SQL["next_entering"])]
+        next_at = min((at for at in waiting if at is not None), default=None)
+        return Due([GuestRef(row[0]) for row in rows[:limit]], len(rows) > limit, next_at)
+
+    def next_entering(self) -> float | None:
+        """When the next message enters its lane, in seconds since the epoch; None: none waits for its time."""
+        at: float | None = self._value(SQL["next_entering"])
+        return at
+
+    def lanes(self, guests: Iterable[GuestRef]) -> list[LaneRow]:
+        """Lanes by name, each with its head; without those whose row does not open: one must not stop the others."""
+        found: list[LaneRow] = []
+        for guest_ref in guests:
+            row = self._row("guest", (guest_ref,))
+            if row is None:
+                continue
+            destination, sealed, session_state, anchor, paused_until, priority, next_at = row
+            try:
+                token = self._vault.open(guest_ref, f"guests.token.{guest_ref}", sealed).decode()
+            except StoreError:
+                continue
+            found.append(
+                LaneRow(
+                    guest_ref,
+                    destination,
+                    token,
+                    SessionState(session_state),
+                    anchor,
+                    paused_until,
+                    priority,
+                    next_at,
+                    self._head(guest_ref),
+                )
+            )
+        return found
+
+    def taken(self, guest: GuestRef, names: Iterable[str]) -> set[str]:
+        """Which of these names of history entries already belong to a part of the guest."""
+        return {name for name in names if self._row("taken", (guest, name)) is not None}
+
+    def _settle_lane(self, guest_ref: GuestRef) -> Head | None:
+        """Bring the lane's place in the ready index up to date; returns its head."""
+        head = self._head(guest_ref)
+        if head is None:
+            self._run("lane", (None, 5, guest_ref, None, 5))
+            return None
+        due_at = head.due_at if head.state in (PartState.QUEUED, PartState.CHECKING) else None
+        self._run("lane", (due_at, head.priority, guest_ref, due_at, head.priority))
+        return head
+
+    def _head(self, guest_ref: GuestRef, *, with_body: bool = False) -> Head | None:
+        """Return the oldest part of a lane that has not ended; its body where it is in check, or asked for."""
+        row = self._row("head", (guest_ref,))
+        if row is None:
+            return None
+        part_id, state, attempt, due_at, queued_at, changed_at, sealed, message_id = row
+        ((delivery, expires_at, priority),) = self._rows("terms", (message_id,))
+        with_body = with_body or state == PartState.CHECKING
+        return Head(
+            part_id=PartId(part_id),
+            message_id=MessageId(message_id),
+            state=PartState(state),
+            attempt=attempt,
+            due_at=due_at,
+            queued_at=queued_at,
+            changed_at=changed_at,
+            delivery=Delivery(delivery),
+            expires_at=expires_at,
+            priority=priority,
+            body=self._readable_body(guest_ref, part_id, sealed) if with_body else None,
+        )
+
+    def _readable_body(self, guest_ref: GuestRef, part_id: str, sealed: bytes) -> PartBody | None:
+        """Open a body; None where it does not open: one row that was changed must not stop every other lane."""
+        try:
+            return self._open_body(guest_ref, part_id, sealed)
+        except StoreError:
+            return None

@@ -1,0 +1,129 @@
+-- The first schema. Times are seconds since the Unix epoch, UTC. "sealed": AES-256-GCM under the guest's key.
+
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY,   -- 'kind': emulator | live; 'boot': fence of the newest relay; 'keys': whose keys.db
+    value ANY NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE destinations (
+    name TEXT PRIMARY KEY,
+    transport TEXT NOT NULL,
+    fingerprint TEXT NOT NULL           -- of what decides where its messages go
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE guests (
+    guest_ref TEXT PRIMARY KEY,         -- random; safe to show
+    destination TEXT NOT NULL REFERENCES destinations (name),
+    guest_hash BLOB NOT NULL,           -- keyed digest of the caller's key: found again, never read back
+    guest_key BLOB NOT NULL,            -- sealed
+    token BLOB NOT NULL,                -- sealed session token
+    session_state TEXT NOT NULL DEFAULT 'none',
+    session_expires_at REAL,
+    anchor TEXT,                        -- newest inbound history entry that belongs to a part
+    next_at REAL,                       -- when the head of the lane is due; NULL: nothing to do by itself
+    priority INTEGER NOT NULL DEFAULT 5,
+    paused_until REAL NOT NULL DEFAULT 0,
+    paused_reason TEXT
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX guests_by_hash ON guests (destination, guest_hash);
+CREATE INDEX guests_ready ON guests (next_at, guest_ref) WHERE next_at IS NOT NULL;
+
+CREATE TABLE messages (
+    id TEXT PRIMARY KEY,
+    guest_ref TEXT NOT NULL REFERENCES guests (guest_ref),
+    destination TEXT NOT NULL,
+    key_hash BLOB,                      -- keyed digest of the idempotency key
+    payload_digest BLOB NOT NULL,       -- keyed; tells "same again" from "other content under the same key"
+    enters_at REAL,                     -- not before; NULL once it has entered its lane
+    held_by TEXT,                       -- the batch that has to be stored whole before this enters its lane
+    expires_at REAL,
+    priority INTEGER NOT NULL,
+    delivery TEXT NOT NULL,
+    replay_of TEXT,
+    traceparent TEXT,
+    created_at REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX messages_by_key ON messages (destination, key_hash) WHERE key_hash IS NOT NULL;
+CREATE INDEX messages_entering ON messages (enters_at, id) WHERE enters_at IS NOT NULL AND held_by IS NULL;
+CREATE INDEX messages_held ON messages (held_by, id) WHERE held_by IS NOT NULL;
+
+CREATE TABLE batches (
+    path TEXT PRIMARY KEY,              -- of the file
+    digest TEXT NOT NULL,               -- of its bytes; with the row's number the key of rows without an id
+    rows INTEGER NOT NULL,
+    at REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE parts (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,            -- UUIDv7; the tracingId of every attempt
+    message_id TEXT NOT NULL REFERENCES messages (id),
+    guest_ref TEXT NOT NULL,
+    position INTEGER NOT NULL,          -- within its message, from 0
+    lane_seq INTEGER,                   -- journal number of its entry into the lane; NULL before
+    state TEXT NOT NULL,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    fence INTEGER NOT NULL DEFAULT 0,   -- boot number of the relay that began the last attempt
+    next_at REAL NOT NULL,
+    body BLOB,                          -- sealed; NULL after its retention
+    blob TEXT,                          -- keyed digest of an attachment
+    size INTEGER NOT NULL,              -- bytes of UTF-8 of the text
+    gateway_id TEXT,
+    channel_message_id TEXT,
+    gateway_time TEXT,                  -- as sent by the gateway
+    conversation_id TEXT,
+    possible_duplicates INTEGER NOT NULL DEFAULT 0,
+    queued_at REAL NOT NULL,
+    sent_at REAL,                       -- last attempt written ahead
+    changed_at REAL NOT NULL,
+    ended_at REAL,
+    reason TEXT
+) STRICT;
+CREATE INDEX parts_by_message ON parts (message_id, position);
+CREATE INDEX parts_by_gateway ON parts (guest_ref, gateway_id) WHERE gateway_id IS NOT NULL;
+-- The lane: its open parts in order of entry.
+CREATE UNIQUE INDEX parts_in_lane ON parts (guest_ref, lane_seq)
+    WHERE state IN ('queued', 'sending', 'checking', 'parked');
+-- At most one part of a guest is on its way, whatever the code above believes.
+CREATE UNIQUE INDEX parts_sending ON parts (guest_ref) WHERE state = 'sending';
+
+CREATE TABLE journal (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    at REAL NOT NULL,
+    event TEXT NOT NULL,
+    guest_ref TEXT,
+    part_id TEXT,
+    detail TEXT NOT NULL                -- JSON: ids, codes, reasons, durations; never text, never a secret
+) STRICT;
+CREATE INDEX journal_by_part ON journal (part_id, seq) WHERE part_id IS NOT NULL;
+
+CREATE TABLE replies (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    guest_ref TEXT NOT NULL,
+    gateway_id TEXT NOT NULL,
+    at REAL NOT NULL,
+    kind TEXT NOT NULL,
+    body BLOB                           -- sealed; NULL after its retention
+) STRICT;
+CREATE UNIQUE INDEX replies_by_id ON replies (guest_ref, gateway_id);
+
+CREATE TABLE receipts (
+    part_id TEXT NOT NULL,
+    state TEXT NOT NULL,                -- delivered | read | failed
+    at REAL NOT NULL,
+    source TEXT NOT NULL,
+    PRIMARY KEY (part_id, state)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE cursors (
+    sink TEXT PRIMARY KEY,
+    seq INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE blobs (
+    digest TEXT PRIMARY KEY,            -- keyed, per guest
+    guest_ref TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    refs INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,231 @@
+"""
+The store in SQLite: one writer, WAL, `synchronous=FULL`, everything personal sealed.
+
+The verbs are those of `base.Store`: the relay's stand here, those of intake, lanes and views in the files of that
+name. A `SqliteStore` belongs to one thread; relay and client each reach it through a `thread.StoreThread`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from guestwire.model import (
+    OPEN_STATES,
+    TAKEN_STATES,
+    Accepted,
+    GuestRef,
+    PartId,
+    PartState,
+    Reply,
+)
+from guestwire.store.base import (
+    Change,
+    Confirm,
+    End,
+    Expire,
+    Head,
+    Hear,
+    Note,
+    NoteSession,
+    Pause,
+    Requeue,
+    Sending,
+    Step,
+    StepResult,
+    Suspect,
+)
+from guestwire.store.intake import IntakeVerbs
+from guestwire.store.views import Views
+
+
+class SqliteStore(IntakeVerbs, Views):
+    """One connection to a store, with every verb."""
+
+    def take_over(self, now: float) -> int:
+        """Become the relay: a new boot number; what older boots left *sending* is *checking* from now on."""
+        fence = int(self._meta("boot") or 0) + 1
+        self._run("set_meta", ("boot", fence))
+        left = self._rows("left_sending", ())
+        for part_id, guest_ref, attempt in left:
+            reason = "the sending process ended before it knew"
+            self._run("suspect", (now, now, reason, part_id))
+            self._note(now, "part.checking", guest_ref, part_id, {"attempt": attempt, "reason": reason})
+            self._settle_lane(guest_ref)
+        self._note(now, "relay.started", None, None, {"fence": fence, "left_sending": len(left)})
+        self._entries.clear()
+        return fence
+
+    def step(self, step: Step, *, fence: int, now: float) -> StepResult:
+        """
+        One tick of the relay: its changes, then its begins, in the transaction of the caller.
+
+        A relay that another one has replaced begins nothing and moves nothing; what the gateway took and what guests
+        heard are facts, and hold. Its lanes come back empty, so that it lets go of them.
+        """
+        is_relay = fence == int(self._meta("boot") or 0)
+        touched: dict[GuestRef, None] = {}
+        for change in step.changes:
+            if not is_relay and isinstance(change, Requeue | Suspect | End | Expire):
+                continue
+            guest_ref = self._apply(change, fence, now)
+            if guest_ref is not None:
+                touched[guest_ref] = None
+        begun: list[Sending] = []
+        lanes: dict[GuestRef, Head | None] = {}
+        for guest_ref in step.begins:
+            sending = self._begin(guest_ref, fence, now) if is_relay else None
+            if sending is None:
+                touched[guest_ref] = None
+            else:
+                touched.pop(guest_ref, None)
+                begun.append(sending)
+        for guest_ref in touched:
+            head = self._settle_lane(guest_ref)
+            lanes[guest_ref] = head if is_relay else None
+        return StepResult(begun, lanes, self._drain(), replaced=not is_relay)
+
+    def _apply(self, change: Change, fence: int, now: float) -> GuestRef | None:
+        """Carry out one change; returns the lane whose head may have moved."""
+        match change:
+            case Confirm():
+                return self._confirm(change, now)
+            case Requeue() | Suspect() | End():
+                return self._move(change, fence, now)
+            case Expire(guest_ref):
+                self._fresh_head(guest_ref, now)
+                return guest_ref
+            case Hear(guest_ref, reply):
+                self._hear(guest_ref, reply, now)
+            case NoteSession():
+                self._run("session", (change.state.value, change.expires_at, change.guest_ref))
+                if change.token is not None:
+                    self._run("token", (self._seal_token(change.guest_ref, change.token), change.guest_ref))
+                self._note(now, change.event, change.guest_ref, None, change.detail)
+            case Pause(guest_ref, until, reason):
+                self._run("pause", (until, reason, guest_ref))
+                self._note(now, "lane.paused", guest_ref, None, {"until": until, "reason": reason})
+            case Note(event, guest_ref, part_id, detail):
+                self._note(now, event, guest_ref, part_id, detail)
+        return None
+
+    def _confirm(self, change: Confirm, now: float) -> GuestRef | None:
+        row = self._row("part", (change.part_id,))
+        if row is None:
+            return None  # the tracingId of another client of the same session
+        _, guest_ref, state, attempt, _, gateway_id, channel_message_id, sent_at = row
+        accepted = change.accepted
+        if PartState(state) in TAKEN_STATES:
+            names = (accepted.gateway_id, accepted.channel_message_id)
+            if gateway_id in names or (channel_message_id is not None and channel_message_id in names):
+                return None
+            if not self._is_known_duplicate(change.part_id, accepted):
+                detail = {"gateway_id": accepted.gateway_id, "first": gateway_id, "source": accepted.source}
+                self._note(now, "part.duplicate_seen", guest_ref, change.part_id, detail)
+            return None
+        if PartState(state) not in OPEN_STATES:
+            detail = {"gateway_id": accepted.gateway_id, "state": state, "source": accepted.source}
+            self._note(now, "part.accepted_after_end", guest_ref, change.part_id, detail)
+        self._run(
+            "accept",
+            (accepted.gateway_id, accepted.channel_message_id, accepted.at, now, now, change.part_id),
+        )
+        self._run("anchor", (accepted.channel_message_id or accepted.gateway_id, guest_ref))
+        detail = {
+            "attempt": attempt,
+            "gateway_id": accepted.gateway_id,
+            "gateway_time": accepted.at,
+            "source": accepted.source,
+            "was": state,
+            "latency_ms": round((now - sent_at) * 1000, 1) if sent_at is not None else None,
+        }
+        self._note(now, "part.accepted", guest_ref, change.part_id, detail)
+        return GuestRef(guest_ref)
+
+    def _is_known_duplicate(self, part_id: PartId, accepted: Accepted) -> bool:
+        """Whether this second entry of a part was told before: its echo may come on every socket of the session."""
+        return any(
+            entry.event == "part.duplicate_seen" and entry.detail["gateway_id"] == accepted.gateway_id
+            for entry in self.journal_of(part_id)
+        )
+
+    def _move(self, change: Requeue | Suspect | End, fence: int, now: float) -> GuestRef | None:
+        row = self._row("part", (change.part_id,))
+        if row is None:
+            return None
+        message_id, guest_ref, state, attempt, part_fence, *_ = row
+        # The relay speaks of what it last saw. An echo, a person or another relay may have been faster.
+        as_seen = attempt == change.attempt and (
+            (state == PartState.SENDING and part_fence == fence) or state == PartState.CHECKING
+        )
+        if not as_seen or (isinstance(change, Suspect) and state == PartState.CHECKING):
+            return GuestRef(guest_ref)
+        match change:
+            case Requeue():
+                spent = 0 if change.spent else 1
+                doubles = int(change.possible_duplicate)
+                self._run("requeue", (spent, change.at, now, change.reason, doubles, change.part_id))
+                event = "part.requeued" if change.spent else "part.throttled"
+                detail = {"attempt": attempt, "at": change.at, "reason": change.reason, **change.evidence}
+                if change.possible_duplicate:
+                    event = "part.possible_duplicate"
+                self._note(now, event, guest_ref, change.part_id, detail)
+            case Suspect():
+                self._run("suspect", (now, now, change.reason, change.part_id))
+                detail = {"attempt": attempt, "reason": change.reason}
+                self._note(now, "part.checking", guest_ref, change.part_id, detail)
+            case End():
+                self._finish(change.part_id, guest_ref, change.state, change.reason, now, attempt)
+                self._end_siblings(message_id, change.part_id, guest_ref, change.state, now)
+        return GuestRef(guest_ref)
+
+    def _finish(self, part_id: str, guest_ref: str, state: PartState, reason: str, now: float, attempt: int) -> None:
+        ended_at = None if state is PartState.PARKED else now
+        self._run("finish", (state.value, now, ended_at, reason, part_id))
+        self._note(now, f"part.{state.value}", guest_ref, part_id, {"attempt": attempt, "reason": reason})
+
+    def _end_siblings(self, message_id: str, part_id: str, guest_ref: str, state: PartState, now: float) -> None:
+        """Half a message is worse than none: what is left of it waits for a person, or is too old as well."""
+        rest = PartState.EXPIRED if state is PartState.EXPIRED else PartState.PARKED
+        for (sibling,) in self._rows("siblings", (message_id, part_id)):
+            self._finish(sibling, guest_ref, rest, f"another part of the message is {state.value}", now, 0)
+
+    def _fresh_head(self, guest_ref: GuestRef, now: float) -> Head | None:
+        """Return the head of a lane with its body, after ending those that are too old to be sent."""
+        while (head := self._head(guest_ref, with_body=True)) is not None:
+            if head.state is not PartState.QUEUED or head.expires_at is None or head.expires_at > now:
+                return head
+            reason = "too old before it could be sent"
+            self._finish(head.part_id, guest_ref, PartState.EXPIRED, reason, now, head.attempt)
+            self._end_siblings(head.message_id, head.part_id, guest_ref, PartState.EXPIRED, now)
+        return None
+
+    def _begin(self, guest_ref: GuestRef, fence: int, now: float) -> Sending | None:
+        """Write an attempt ahead: the lane's head, if it is queued and due, is *sending* from this commit on."""
+        head = self._fresh_head(guest_ref, now)
+        if head is None or head.state is not PartState.QUEUED or head.due_at > now:
+            return None
+        if head.body is None:
+            reason = "its content does not open: the row was changed, or belongs to other keys"
+            self._finish(head.part_id, guest_ref, PartState.PARKED, reason, now, head.attempt)
+            return None
+        attempt = head.attempt + 1
+        self._run("begin", (fence, now, now, head.part_id))
+        self._note(now, "part.sending", guest_ref, head.part_id, {"attempt": attempt})
+        # Nothing is due in a lane while its head is on its way.
+        self._run("lane", (None, head.priority, guest_ref, None, head.priority))
+        return Sending(head.part_id, head.message_id, guest_ref, attempt, head.body, head.queued_at, head.delivery)
+
+    def _hear(self, guest_ref: GuestRef, reply: Reply, now: float) -> None:
+        place = f"replies.body.{guest_ref}.{reply.gateway_id}"
+        sealed = self._vault.seal(guest_ref, place, msgspec.json.encode(reply))
+        before = self._db.total_changes()
+        self._run("hear", (guest_ref, reply.gateway_id, now, reply.kind, sealed))
+        if self._db.total_changes() != before:
+            detail = {
+                "reply": self._db.last_insert_rowid(),
+                "gateway_id": reply.gateway_id,
+                "kind": reply.kind,
+                "source": reply.source,
+                "gateway_time": reply.at,
+            }
+            self._note(now, "reply.received", guest_ref, None, detail)
