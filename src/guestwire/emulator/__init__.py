@@ -1,0 +1,1 @@
+"""A stateful local Genesys: the Guest API as documented, with faults on demand."""

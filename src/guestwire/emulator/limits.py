@@ -1,0 +1,56 @@
+"""
+The platform's rate limits, as sliding windows.
+
+Counted here in the emulator's own code: judging a client with the client's own pacer would prove nothing. Sliding,
+because that is the strictest reading of "per second": a token bucket would let a burst of nine through within one
+second. Whether a refused request counts is not published; here it does not.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class Window:
+    """
+    At most `limit` admissions within any `span_s` seconds.
+
+    Remembers the times of what it admitted: never more than `limit` of them.
+    """
+
+    __slots__ = ("_admitted", "limit", "span_s")
+
+    def __init__(self, limit: int, span_s: float) -> None:
+        self.limit = limit
+        self.span_s = span_s
+        self._admitted: deque[float] = deque()
+
+    def __repr__(self) -> str:
+        return f"<Window {len(self._admitted)} of {self.limit} in {self.span_s} s>"
+
+    def admit(self, now: float) -> bool:
+        """Count one more, or say that it is one too many. `now` in seconds, never less than before."""
+        admitted = self._admitted
+        horizon = now - self.span_s
+        while admitted and admitted[0] <= horizon:
+            admitted.popleft()
+        if len(admitted) >= self.limit:
+            return False
+        admitted.append(now)
+        return True
+
+
+class NoWindow(Window):
+    """Admits everything: the limit is off."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(0, 0.0)
+
+    def __repr__(self) -> str:
+        return "<NoWindow>"
+
+    def admit(self, now: float) -> bool:
+        """Say yes."""
+        return True
