@@ -1,0 +1,187 @@
+"""
+The same for programs without an event loop: Flask, Django, Celery, notebooks' cells, scripts.
+
+    from guestwire import Message
+    from guestwire.blocking import GuestWire
+
+    with GuestWire.open(to="web") as wire:
+        ticket = wire.submit(Message(guest="42", text="Where is my order?"))
+        print(wire.wait(ticket, timeout_s=30))
+
+A thread with a loop of its own does the work. Safe after `fork` (gunicorn's prefork, multiprocessing): the child opens
+its own on first use, and leaves the parent's alone. A script that forgets `close` loses nothing: what `submit`
+returned is on disk. Refused inside a running event loop, which it would block: use `guestwire.GuestWire` there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from guestwire import client
+from guestwire.client import MessageStatus, RelayMode, Status
+from guestwire.errors import ConfigError
+from guestwire.model import Draft, Reply, Ticket
+
+if TYPE_CHECKING:
+    from guestwire.message import Message
+
+T = TypeVar("T")
+
+#: Open ones, so that the end of the process can close them.
+_open: weakref.WeakSet[GuestWire] = weakref.WeakSet()
+#: After a fork the parent's thread does not exist here, and its loop and sockets are not ours to clean up.
+_parents: list[_Worker] = []
+
+
+class _Worker:
+    """A thread with a loop, and an open `client.GuestWire` on it; belongs to the process that made it."""
+
+    def __init__(self, make: Callable[[], client.GuestWire]) -> None:
+        self.pid = os.getpid()
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="guestwire-loop", daemon=True)
+        self._thread.start()
+        try:
+            self.wire: client.GuestWire = self.call(self._start(make))
+        except BaseException:
+            self._stop_loop()
+            raise
+
+    @staticmethod
+    async def _start(make: Callable[[], client.GuestWire]) -> client.GuestWire:
+        wire = make()
+        await wire.start()
+        return wire
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+    def close(self) -> None:
+        try:
+            self.call(self.wire.close())
+        finally:
+            self._stop_loop()
+
+    def _stop_loop(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+
+class GuestWire:
+    """`guestwire.GuestWire` with methods that return when they are done. See there for what they do."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._make: Callable[[], client.GuestWire] = lambda: client.GuestWire(*args, **kwargs)
+        self._worker: _Worker | None = None
+        self._guard = threading.Lock()
+        _open.add(self)
+
+    @classmethod
+    def open(
+        cls,
+        to: str | None = None,
+        *,
+        gateway: str | None = None,
+        region: str | None = None,
+        deployment_id: str | None = None,
+        store: Path | None = None,
+        relay: RelayMode = "auto",
+    ) -> GuestWire:
+        """As `guestwire.GuestWire.open`."""
+        self = cls.__new__(cls)
+        self._make = lambda: client.GuestWire.open(
+            to, gateway=gateway, region=region, deployment_id=deployment_id, store=store, relay=relay
+        )
+        self._worker = None
+        self._guard = threading.Lock()
+        _open.add(self)
+        return self
+
+    def __enter__(self) -> Self:
+        self._here()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let what is in flight have its outcome, close everything. Closing twice is closing once."""
+        worker, self._worker = self._worker, None
+        _open.discard(self)
+        if worker is not None and worker.pid == os.getpid():
+            worker.close()
+
+    def submit(self, message: Message | Draft) -> Ticket:
+        """Accept a message. When this returns, it is committed to this machine's disk."""
+        return self._call(lambda wire: wire.submit(message))
+
+    def submit_many(self, messages: Iterable[Message | Draft]) -> list[Ticket]:
+        """Accept messages, in their order."""
+        return self._call(lambda wire: wire.submit_many(messages))
+
+    def wait(self, ticket: Ticket, *, timeout_s: float | None = None) -> MessageStatus:
+        """Wait until nothing more will happen to a message by itself, or until the time is up."""
+        return self._call(lambda wire: wire.wait(ticket, timeout_s=timeout_s))
+
+    def wait_many(self, tickets: Sequence[Ticket], *, timeout_s: float | None = None) -> list[MessageStatus]:
+        """Wait for several messages."""
+        return self._call(lambda wire: wire.wait_many(tickets, timeout_s=timeout_s))
+
+    def status(self) -> Status:
+        """Return the whole picture."""
+        return self._call(lambda wire: wire.status())
+
+    def replies(self, guest: str | None = None, *, after: int = 0) -> list[Reply]:
+        """Return the replies there are, to one guest or to all, with a higher `seq` than `after`."""
+        return self._call(lambda wire: _all_replies(wire, guest, after))
+
+    def _call(self, ask: Callable[[client.GuestWire], Coroutine[Any, Any, T]]) -> T:
+        worker = self._here()
+        return worker.call(ask(worker.wire))
+
+    def _here(self) -> _Worker:
+        """Return this process's worker; make it on first use, and again after a fork."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            raise ConfigError(
+                "guestwire.blocking would block the running event loop",
+                code="GW-C070",
+                hint="use 'async with guestwire.GuestWire.open(...)' here",
+            )
+        with self._guard:
+            if self._worker is None or self._worker.pid != os.getpid():
+                if self._worker is not None:
+                    _parents.append(self._worker)
+                self._worker = _Worker(self._make)
+                _open.add(self)
+            return self._worker
+
+
+async def _all_replies(wire: client.GuestWire, guest: str | None, after: int) -> list[Reply]:
+    return [reply async for reply in wire.replies(guest, after=after, follow=False)]
+
+
+@atexit.register
+def _close_all() -> None:
+    for wire in list(_open):
+        wire.close()
+
+
+def _forget_guards() -> None:
+    """A lock that another thread held while we were forked is never released here."""
+    for wire in list(_open):
+        wire._guard = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_guards)

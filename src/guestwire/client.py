@@ -1,0 +1,632 @@
+"""
+`GuestWire`: what a program imports. The only place where the parts are wired together.
+
+    async with GuestWire.open(to="web") as wire:
+        ticket = await wire.submit(Message(guest="42", text="Where is my order?"))
+        result = await wire.wait(ticket, timeout_s=30)
+
+Any number of processes may open one store; the first becomes its relay, the others submit and watch. When the relay's
+process ends, however it ends, another takes over within a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
+
+import msgspec
+
+from guestwire.clock import Clock, SystemClock
+from guestwire.errors import GuestWireError, NotFound, Rejected, StoreError
+from guestwire.model import (
+    OPEN_STATES,
+    TAKEN_STATES,
+    Draft,
+    Finding,
+    GuestKey,
+    GuestRef,
+    JournalEntry,
+    MessageId,
+    PartBody,
+    PartState,
+    Reply,
+    Ticket,
+)
+from guestwire.policy.pace import Limit, Pace
+from guestwire.policy.rules import check_draft
+from guestwire.relay import Relay, Route
+from guestwire.settings import Destination, RelaySettings, StoreSettings, ad_hoc, ambient_of, choose, load
+from guestwire.store.base import Intake, PartView, StoreStatus
+from guestwire.store.folder import Folder, RelayLock
+from guestwire.store.sqlite import SqliteStore
+from guestwire.store.thread import StoreThread
+
+if TYPE_CHECKING:
+    from guestwire.message import Message
+
+T = TypeVar("T")
+
+logger = logging.getLogger("guestwire.client")
+
+#: Messages of one transaction in `submit_many`.
+SUBMIT_SLICE = 1_000
+#: How often a process that is not the relay looks for news, in seconds.
+WATCH_EVERY_S = 0.05
+#: How often it tries to become the relay, in seconds.
+TAKE_OVER_EVERY_S = 1.0
+
+RelayMode = Literal["auto", "required", "never"]
+
+
+class MessageStatus(msgspec.Struct, frozen=True):
+    """Where a message stands: the states of its parts, counted."""
+
+    message_id: MessageId
+    parts: Mapping[PartState, int]
+
+    @property
+    def is_accepted(self) -> bool:
+        """The gateway has taken every part."""
+        return all(state in TAKEN_STATES for state in self.parts)
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing will happen by itself any more: every part has ended, or waits for a person."""
+        return all(state not in OPEN_STATES or state is PartState.PARKED for state in self.parts)
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The whole picture, for people and for `--json`."""
+
+    store: StoreStatus
+    folder: str
+    relay: Literal["here", "elsewhere", "none"]
+    relay_pid: int | None
+    in_flight: int
+    trouble: dict[str, str]
+    """Destinations none of whose lanes can move, and why."""
+    figures: dict[str, dict[str, float]]
+    """Counters of each transport of this process."""
+    held: dict[str, dict[str, int]]
+    """How often each limit was the one that held a message back, by destination; this process only."""
+
+
+class Feed:
+    """
+    News from the journal, for whoever waits in this process.
+
+    Comes from the relay after each commit where the relay runs here; else from the store, by looking.
+    """
+
+    def __init__(self) -> None:
+        self._watchers: set[asyncio.Queue[Sequence[JournalEntry]]] = set()
+
+    def publish(self, entries: Sequence[JournalEntry]) -> None:
+        """Tell everybody."""
+        for queue in self._watchers:
+            queue.put_nowait(entries)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody waits for news."""
+        return bool(self._watchers)
+
+    @contextlib.contextmanager
+    def watch(self) -> Iterator[asyncio.Queue[Sequence[JournalEntry]]]:
+        """Receive everything from now on."""
+        queue: asyncio.Queue[Sequence[JournalEntry]] = asyncio.Queue()
+        self._watchers.add(queue)
+        try:
+            yield queue
+        finally:
+            self._watchers.discard(queue)
+
+
+class GuestWire:
+    """
+    Submits messages, sends them, and says what became of them.
+
+    Args:
+        destinations: Where messages may go; the first is the default.
+        store: The folder of the store.
+        relay: Whether this process may send: ``auto`` (if no other does), ``required`` (`open` fails if another
+            does), ``never``.
+        store_settings: Of the store.
+        relay_settings: Patience of the relay.
+        clock: The time.
+    """
+
+    def __init__(
+        self,
+        destinations: Sequence[Destination],
+        *,
+        store: Path,
+        relay: RelayMode = "auto",
+        store_settings: StoreSettings | None = None,
+        relay_settings: RelaySettings | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._destinations = {destination.name: destination for destination in destinations}
+        self._clock = clock or SystemClock()
+        self._relay_mode = relay
+        self._store_settings = store_settings or StoreSettings(path=store)
+        self._relay_settings = relay_settings or RelaySettings()
+        self._path = store
+        self._feed = Feed()
+        self._relay: Relay | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+        self._failure: BaseException | None = None
+        self.folder: Folder
+        self._lock: RelayLock
+        self._writer: StoreThread
+        self._reader: StoreThread
+
+    @classmethod
+    def open(
+        cls,
+        to: str | None = None,
+        *,
+        gateway: str | None = None,
+        region: str | None = None,
+        deployment_id: str | None = None,
+        store: Path | None = None,
+        relay: RelayMode = "auto",
+    ) -> GuestWire:
+        """
+        Make a `GuestWire` of the settings found (see docs/configuration.md), or of a gateway named here.
+
+        Args:
+            to: Name of a destination in the settings; None: the only one.
+            gateway: Base URL of a gateway of your own, such as the emulator's; needs `deployment_id`.
+            region: Region of the org, such as ``eu-west-1``; needs `deployment_id`.
+            deployment_id: UUID of the Messenger deployment.
+            store: Folder of the store; None: as set, by default the user's state folder.
+            relay: See the class.
+        """
+        loaded = load()
+        if gateway is not None or region is not None:
+            destination = ad_hoc(
+                gateway=gateway, region=region, deployment_id=deployment_id, ambient=ambient_of(os.environ)
+            )
+        else:
+            destination = choose(loaded.settings, to)
+        return cls(
+            [destination],
+            store=store or default_folder(loaded.settings.store, loaded.origins, destination),
+            relay=relay,
+            store_settings=loaded.settings.store,
+            relay_settings=loaded.settings.relay,
+        )
+
+    # --- opening and closing ---
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Open the store and, if nobody else does, begin to relay. After this method: you must call `close`."""
+        self.folder = Folder(self._path)
+        self._lock = RelayLock(self.folder)
+        self._writer = StoreThread(self._make_store, self.folder)
+        self._reader = StoreThread(self._make_store, self.folder)
+        try:
+            await self._writer.open()
+            await self._reader.open()
+            for destination in self._destinations.values():
+                await self._register(destination)
+            if self._relay_mode == "required" and not self._lock.acquire():
+                raise StoreError(
+                    f"another process (pid {self._lock.holder()}) relays out of '{self.folder.path}'",
+                    code="GW-S007",
+                    hint="end that one, or give this one another --store; submitting to it needs neither",
+                )
+        except BaseException:
+            await self.close()
+            raise
+        if self._relay_mode != "never":
+            self._keeper = asyncio.create_task(self._keep_relaying())
+        self._watcher = asyncio.create_task(self._watch_store())
+
+    async def close(self) -> None:
+        """Let what is in flight have its outcome, close everything. What is queued stays queued."""
+        self._stopping.set()
+        if self._relay is not None:
+            self._relay.stop()
+        for task in (self._keeper, self._watcher):
+            if task is not None:
+                if task is self._watcher:
+                    task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        self._keeper = self._watcher = None
+        if self._failure is None:
+            self._failure = StoreError(
+                "this GuestWire was closed while somebody waited", code="GW-S006", hint="close it after the last wait"
+            )
+        self._feed.publish(())
+        await self._writer.close()
+        await self._reader.close()
+        self._lock.release()
+
+    def _make_store(self) -> SqliteStore:
+        settings = self._store_settings
+        return SqliteStore(
+            self.folder, min_free_disk_mb=settings.min_free_disk_mb, busy_timeout_s=settings.busy_timeout_s
+        )
+
+    async def _register(self, destination: Destination) -> None:
+        await self._writer.write(
+            lambda store: store.register(
+                destination.name,
+                destination.transport,
+                destination.fingerprint,
+                is_emulator=destination.is_emulator,
+            )
+        )
+
+    # --- relaying ---
+
+    async def _keep_relaying(self) -> None:
+        """Become the relay as soon as nobody else is, and stay it."""
+        try:
+            while not self._stopping.is_set():
+                if self._lock.acquire():
+                    try:
+                        await self._make_relay().run()
+                        return
+                    except StoreError as error:
+                        if error.code == "GW-S008":
+                            raise
+                        logger.error("the relay starts again: %s", error, extra={"action": "relay_restarts"})
+                        self._relay = None
+                        self._lock.release()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), TAKE_OVER_EVERY_S)
+        except Exception as error:
+            logger.exception("the relay ended with an error", extra={"action": "relay_failed"})
+            self._failure = error
+            self._lock.release()  # another process may do better
+            self._feed.publish(())
+        finally:
+            self._relay = None
+
+    def _make_relay(self) -> Relay:
+        from guestwire.transports.webmessaging import WebMessagingTransport
+
+        relay = Relay(
+            self._writer, self._reader, clock=self._clock, settings=self._relay_settings, publish=self._feed.publish
+        )
+        for destination in self._destinations.values():
+            pace = Pace(limits_of(destination))
+            transport = WebMessagingTransport(
+                destination,
+                timing=self._relay_settings,
+                pace=pace,
+                clock=self._clock,
+                emit=relay.emitter(destination.name),
+            )
+            relay.routes[destination.name] = Route(transport, pace, destination.retry)
+        self._relay = relay
+        return relay
+
+    async def _watch_store(self) -> None:
+        """While another process is the relay, look for its news on behalf of whoever waits here."""
+        seen = -1
+        while True:
+            await asyncio.sleep(WATCH_EVERY_S)
+            if self._relay is not None or not self._feed.is_watched:
+                seen = -1
+                continue
+            try:
+                if seen < 0:
+                    seen = await self._reader.read(SqliteStore.journal_seq)
+                    self._feed.publish(())  # news may have been missed in between: look again
+                entries = await self._reader.read(partial(SqliteStore.journal, after=seen, limit=5_000))
+            except StoreError as error:
+                logger.warning("the store cannot be read: %s", error, extra={"action": "watch_failed"})
+                continue  # whoever waits here must not wait for ever because of one failed look
+            if entries:
+                seen = entries[-1].seq
+                self._feed.publish(entries)
+
+    # --- submitting ---
+
+    @property
+    def destination(self) -> Destination:
+        """The default destination."""
+        return next(iter(self._destinations.values()))
+
+    def draft(self, message: Message | Draft) -> Draft:
+        """Return a message as a draft for its destination."""
+        return message if isinstance(message, Draft) else message.to_draft(self.destination.name)
+
+    async def submit(self, message: Message | Draft) -> Ticket:
+        """
+        Accept a message. When this returns, it is committed to this machine's disk.
+
+        Raises:
+            Rejected: Our rules refuse it; nothing was stored. All findings are in `findings`.
+            StoreError: It could not be stored.
+        """
+        (ticket,) = await self.submit_many([message])
+        return ticket
+
+    async def submit_many(self, messages: Iterable[Message | Draft]) -> list[Ticket]:
+        """
+        Accept messages, in their order. Nothing is stored unless every one of them passes the rules.
+
+        They are committed in transactions of at most 1,000; if the store fails half-way, those that are stored stay
+        stored, and submitting the same messages with the same keys again stores the rest.
+
+        Raises:
+            Rejected: With the findings of all messages; the path of each begins with the message's number, from 0.
+            StoreError: The store failed.
+        """
+        drafts = [self.draft(message) for message in messages]
+        intakes = self._intakes(drafts)
+        tickets: list[Ticket] = []
+        for start in range(0, len(intakes), SUBMIT_SLICE):
+            slice_ = intakes[start : start + SUBMIT_SLICE]
+            tickets += await self._add(slice_)
+        return tickets
+
+    async def submit_held(self, messages: Iterable[Message | Draft], batch: str) -> list[Ticket]:
+        """Accept messages of a batch, at most 1,000: they enter their lanes only with `let_go`. Raises as `submit`."""
+        intakes = self._intakes([self.draft(message) for message in messages])
+        now = self._clock.now()
+        return await self._writer.write(lambda store: store.add(intakes, now, held_by=batch))
+
+    async def let_go(self, batch: str, path: str, digest: str, rows: int) -> None:
+        """Let a batch, stored whole, enter its lanes in order; remember the file that it came from."""
+        now = self._clock.now()
+        await self._writer.write(lambda store: store.note_batch(path, digest, rows, now))
+        while await self._writer.write(lambda store: store.let_go(batch, SUBMIT_SLICE, now)):
+            if self._relay is not None:
+                self._relay.nudge()
+
+    def store_read(self, verb: Callable[[SqliteStore], T]) -> asyncio.Future[T]:
+        """Run a reading verb of the store: for what has no method here."""
+        return self._reader.read(verb)
+
+    def _intakes(self, drafts: Sequence[Draft]) -> list[Intake]:
+        findings: list[Finding] = []
+        intakes: list[Intake] = []
+        for number, draft in enumerate(drafts):
+            found = self.check(draft)
+            if len(drafts) > 1:
+                found = tuple(msgspec.structs.replace(finding, path=f"[{number}].{finding.path}") for finding in found)
+            findings += found
+            if not found:
+                delivery = draft.delivery or self._destinations[draft.destination].delivery
+                intakes.append(Intake(draft, (PartBody(draft.text, draft.attributes),), delivery))
+        if findings:
+            raise Rejected(findings)
+        return intakes
+
+    def check(self, message: Message | Draft) -> tuple[Finding, ...]:
+        """Say everything that is wrong with a message, without storing anything."""
+        draft = self.draft(message)
+        destination = self._destinations.get(draft.destination)
+        if destination is None:
+            raise NotFound(
+                f"no destination is called '{draft.destination}' here",
+                code="GW-N001",
+                hint=f"known: {', '.join(self._destinations)}",
+            )
+        return check_draft(draft, destination.limits)
+
+    async def _add(self, intakes: Sequence[Intake]) -> list[Ticket]:
+        now = self._clock.now()
+        tickets = await self._writer.write(lambda store: store.add(intakes, now))
+        if self._relay is not None:
+            self._relay.nudge()
+        return tickets
+
+    # --- asking ---
+
+    async def message(self, message_id: MessageId) -> MessageStatus:
+        """Say where a message stands."""
+        return MessageStatus(message_id, await self._reader.read(lambda store: store.message_states(message_id)))
+
+    async def wait(self, ticket: Ticket, *, timeout_s: float | None = None) -> MessageStatus:
+        """
+        Wait until nothing more will happen to a message by itself.
+
+        Args:
+            ticket: From `submit`.
+            timeout_s: Return then, whatever the state; None: no limit.
+
+        Raises:
+            AuthenticationError: The destination does not let us in. The message stays queued.
+        """
+        (status,) = await self.wait_many([ticket], timeout_s=timeout_s)
+        return status
+
+    async def wait_many(self, tickets: Sequence[Ticket], *, timeout_s: float | None = None) -> list[MessageStatus]:
+        """Wait for several messages; as `wait`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                async for _ in self.progress(tickets):
+                    pass
+        return [await self.message(ticket.message_id) for ticket in tickets]
+
+    async def progress(self, tickets: Sequence[Ticket]) -> AsyncGenerator[Sequence[JournalEntry], None]:
+        """
+        Yield what happens, until nothing more will happen to any of these messages by itself.
+
+        The entries are those of the whole store; the parts of the tickets are among them.
+        """
+        waiting = {part for ticket in tickets for part in ticket.part_ids}
+        with self._feed.watch() as news:
+            look_again = True
+            while True:
+                if look_again:
+                    # From here on the news is complete; what happened before stands in the store.
+                    waiting = await self._reader.read(partial(SqliteStore.unsettled, parts=waiting))
+                self.raise_failure()
+                if not waiting:
+                    return
+                entries = await news.get()
+                look_again = not entries
+                for entry in entries:
+                    if entry.event in SETTLING and entry.part_id is not None:
+                        waiting.discard(entry.part_id)
+                yield entries
+
+    def raise_failure(self) -> None:
+        """Raise what keeps the relay of this process from working, if anything does."""
+        if self._failure is not None:
+            raise self._failure
+        if self._relay is not None:
+            for route in self._relay.routes.values():
+                if isinstance(route.trouble, GuestWireError) and route.trouble.code in ("GW-A001", "GW-A002"):
+                    raise route.trouble
+
+    def troubles(self) -> list[str]:
+        """Why destinations cannot be reached, as far as the relay of this process knows."""
+        routes = {} if self._relay is None else self._relay.routes
+        return [str(route.trouble) for route in routes.values() if route.trouble is not None]
+
+    async def status(self) -> Status:
+        """Return the whole picture."""
+        relay = self._relay
+        store = await self._reader.read(SqliteStore.status)
+        if relay is not None:
+            where: Literal["here", "elsewhere", "none"] = "here"
+        elif self._lock.is_held_elsewhere():
+            where = "elsewhere"
+        else:
+            where = "none"
+        routes = {} if relay is None else relay.routes
+        return Status(
+            store,
+            str(self.folder.path),
+            where,
+            self._lock.holder() if where != "none" else None,
+            0 if relay is None else relay.in_flight,
+            {name: str(route.trouble) for name, route in routes.items() if route.trouble is not None},
+            {name: route.transport.figures() for name, route in routes.items()},
+            {name: dict(route.pace.held) for name, route in routes.items()},
+        )
+
+    async def find(self, name: str, *, with_text: bool = False) -> tuple[list[PartView], list[JournalEntry]]:
+        """Return the parts of a message and everything the journal holds about them, by id or its beginning."""
+        message_id = await self._reader.read(lambda store: store.message_of(name))
+        parts = await self._reader.read(lambda store: store.message_parts(message_id, with_text=with_text))
+        entries: list[JournalEntry] = []
+        for part in parts:
+            entries += await self._reader.read(partial(SqliteStore.journal_of, part_id=part.id))
+        return parts, sorted(entries, key=lambda entry: entry.seq)
+
+    async def parts(
+        self,
+        *,
+        state: PartState | None = None,
+        guest: str | None = None,
+        limit: int = 50,
+        with_text: bool = False,
+    ) -> list[PartView]:
+        """Return the newest parts first."""
+        guest_ref = None if guest is None else await self.guest_ref(guest)
+        return await self._reader.read(
+            lambda store: store.list_parts(state=state, guest=guest_ref, limit=limit, with_text=with_text)
+        )
+
+    async def replies(
+        self, guest: str | None = None, *, after: int = 0, follow: bool = True
+    ) -> AsyncGenerator[Reply, None]:
+        """
+        Yield what the platform said: to one guest, or to all.
+
+        Args:
+            guest: The caller's key; None: every guest of the store.
+            after: Only replies with a higher `seq`; keep the last one you have dealt with to go on from there.
+            follow: False ends with the newest; True waits for more.
+        """
+        guest_ref = None if guest is None else await self.guest_ref(guest)
+        with self._feed.watch() as news:
+            while True:
+                found = await self._reader.read(partial(SqliteStore.replies, after=after, limit=500, guest=guest_ref))
+                for reply in found:
+                    after = reply.seq
+                    yield reply
+                if found:
+                    continue
+                if not follow:
+                    return
+                await _until_reply(news)
+
+    async def journal(self, *, after: int | None = None) -> AsyncGenerator[JournalEntry, None]:
+        """Yield journal entries as they are committed; from now on, or after a number."""
+        with self._feed.watch() as news:
+            seen = await self._reader.read(SqliteStore.journal_seq) if after is None else after
+            while True:
+                entries = await self._reader.read(partial(SqliteStore.journal, after=seen, limit=1_000))
+                for entry in entries:
+                    seen = entry.seq
+                    yield entry
+                if not entries:
+                    await news.get()
+
+    async def guest_key(self, guest_ref: GuestRef) -> GuestKey:
+        """Return the caller's name for a guest."""
+        return await self._reader.read(lambda store: store.guest_key(guest_ref))
+
+    async def guest_ref(self, guest: str) -> GuestRef:
+        """Return our name for a guest of the caller's."""
+        known = await self._reader.read(SqliteStore.destinations)
+        for name in dict.fromkeys((*self._destinations, *known)):
+            found = await self._reader.read(partial(SqliteStore.find_guest, destination=name, guest=GuestKey(guest)))
+            if found is not None:
+                return found
+        raise NotFound("no message was ever submitted for this guest", code="GW-N003", hint="check the guest's key")
+
+
+async def _until_reply(news: asyncio.Queue[Sequence[JournalEntry]]) -> None:
+    """Return when a reply was stored, or when the feed says that news may have been missed (no entries)."""
+    while entries := await news.get():
+        if any(entry.event == "reply.received" for entry in entries):
+            return
+
+
+#: Journal events after which nothing more happens to a part by itself.
+SETTLING = frozenset({"part.accepted", "part.dead", "part.expired", "part.parked"})
+
+
+def limits_of(destination: Destination) -> list[Limit]:
+    """Return the windows that the settings ask for."""
+    if not destination.pace:
+        return []
+    limits = destination.limits
+    new_guests = destination.max_new_guests_per_min
+    return [
+        *([] if new_guests is None else [Limit("max_new_guests_per_min", new_guests, 60.0)]),
+        Limit("messages_per_s", limits.messages_per_s, 1.0),
+        Limit("requests_per_min", limits.requests_per_min, 60.0),
+        Limit("configures_per_min", limits.configures_per_min, 60.0),
+        Limit("connects_per_min", limits.connects_per_min, 60.0),
+        Limit("health_checks_per_min", limits.health_checks_per_min, 60.0),
+        Limit("history_per_min", limits.history_per_min, 60.0),
+    ]
+
+
+def default_folder(settings: StoreSettings, origins: Mapping[str, str], destination: Destination) -> Path:
+    """
+    Return where a destination's store lies.
+
+    Where the user named no place, emulators get a folder of their own: one store never serves both.
+    """
+    if origins.get("store.path", "default") == "default":
+        return settings.path / ("emulator" if destination.is_emulator else "live")
+    return settings.path

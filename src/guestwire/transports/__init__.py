@@ -1,0 +1,1 @@
+"""The ways out, one file each, all of the shape in `base`."""

@@ -1,0 +1,252 @@
+"""
+Who connects when: the queue of lines that want a WebSocket, and what a handshake that fails means.
+
+The connect window of the deployment is shared by all guests, so it is handed out here: to guests in check first, then
+in the order of asking. A gateway that shuts its door (403 and the like) is everybody's trouble and is probed by one
+line at a time; one that cannot be reached is tried again by each, after a pause that grows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import logging
+import ssl
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from picows import WSError, WSInvalidStatusError, WSListener, ws_connect
+
+from guestwire.clock import Clock
+from guestwire.errors import GuestWireError
+from guestwire.model import SessionState
+from guestwire.policy.connect import judge_upgrade, reconnect_delay_s
+from guestwire.policy.pace import Key, Pace, Slot
+from guestwire.settings import Destination, RelaySettings
+from guestwire.transports.agenda import Agenda
+from guestwire.transports.base import DestinationTrouble, Emit, LaneHeld
+from guestwire.transports.line import MAX_FRAME_BYTES, Line
+
+logger = logging.getLogger("guestwire.transports.connector")
+
+#: Handshakes under way at once; more would only make each of them slower.
+MAX_CONNECTING = 64
+
+
+class Way(NamedTuple):
+    """How a destination is reached."""
+
+    destination: Destination
+    tls: ssl.SSLContext | None
+    proxy: str | None
+
+
+class Connector:
+    """
+    Connects lines.
+
+    Args:
+        way: Where to.
+        timing: The relay's patience.
+        pace: The windows of the destination.
+        clock: The time.
+        agenda: The transport's timer.
+        emit: Takes what is learned about the destination.
+        draw: Random numbers from [0, 1), for jitter.
+        has_room: Whether one more session may be open; makes room if it can.
+    """
+
+    def __init__(
+        self,
+        way: Way,
+        *,
+        timing: RelaySettings,
+        pace: Pace,
+        clock: Clock,
+        agenda: Agenda,
+        emit: Emit,
+        draw: Callable[[], float],
+        has_room: Callable[[int], bool],
+    ) -> None:
+        self._way = way
+        self._timing = timing
+        self._pace = pace
+        self._clock = clock
+        self._agenda = agenda
+        self._emit = emit
+        self._draw = draw
+        self._has_room = has_room
+        destination = way.destination
+        query = urlencode({"deploymentId": destination.deployment_id, "application": destination.application})
+        self._url = f"{destination.websocket_url}?{query}"
+        self._queue: list[tuple[bool, int, Line]] = []
+        self._order = itertools.count()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self._trouble: GuestWireError | None = None
+        #: The door is shut: until then nobody knocks, and from then on one at a time.
+        self._shut_until: float | None = None
+        self._next_at = float("inf")
+        #: Handshakes begun.
+        self.connects = 0
+
+    def ask(self, line: Line) -> None:
+        """Connect a line as soon as the limits admit it. Asking for one that is connected changes nothing."""
+        heapq.heappush(self._queue, (not line.lane.urgent, next(self._order), line))
+        self._go_on()
+
+    def ask_later(self, line: Line, reason: str) -> None:
+        """Connect a line again, after a jittered pause that grows with its failures."""
+        if self._closing:
+            return
+        timing = self._timing
+        delay_s = reconnect_delay_s(
+            line.failures, self._draw(), base_s=timing.reconnect_base_s, cap_s=timing.reconnect_cap_s
+        )
+        line.failures += 1
+        self._emit(LaneHeld(line.guest, None, reason))
+        self._agenda.at(self._clock.now() + delay_s, partial(self.ask, line))
+
+    def close(self) -> list[asyncio.Task[None]]:
+        """Connect nobody any more; returns the handshakes that were cancelled, to be awaited."""
+        self._closing = True
+        self._queue.clear()
+        for task in self._connecting:
+            task.cancel()
+        return list(self._connecting)
+
+    # --- the queue ---
+
+    def _go_on(self) -> None:
+        """Start as many handshakes as the limits admit; come back when they admit more."""
+        while self._queue and not self._closing:
+            now = self._clock.now()
+            line = self._queue[0][2]
+            if not line.wanted or line.ws is not None or line.connecting:
+                heapq.heappop(self._queue)
+                continue
+            for_all, for_guest = self._keys(line)
+            wait_until = self._held_until(for_all, now)
+            if wait_until is not None:
+                self._come_back(wait_until)
+                return
+            heapq.heappop(self._queue)
+            held = self._pace.admits(for_guest, now)
+            if held is not None:
+                # Only this guest has to wait; others behind him must not.
+                self._agenda.at(min(held.until, now + 60.0), partial(self.ask, line))
+                continue
+            line.connecting = True
+            line.slots.append(self._pace.take(for_guest, now))
+            task = asyncio.create_task(self._connect(line, self._pace.take(for_all, now)))
+            self._connecting.add(task)
+            task.add_done_callback(self._connected)
+
+    def _connected(self, task: asyncio.Task[None]) -> None:
+        self._connecting.discard(task)
+        self._go_on()
+
+    def _held_until(self, keys: tuple[Key, ...], now: float) -> float | None:
+        """When the next handshake may start, as far as everybody is concerned; None: now. Infinity: after another."""
+        if self._shut_until is not None and now < self._shut_until:
+            return self._shut_until
+        if len(self._connecting) >= (MAX_CONNECTING if self._shut_until is None else 1):
+            return float("inf")
+        held = self._pace.admits(keys, now)
+        if held is not None:
+            return held.until
+        return None if self._has_room(len(self._connecting)) else now + 1.0
+
+    def _keys(self, line: Line) -> tuple[tuple[Key, ...], tuple[Key, ...]]:
+        """Return the windows that a connect uses: those of the whole destination, and those of the guest."""
+        name = self._way.destination.name
+        for_guest = line.keys("configures_per_min")
+        if line.known_as is SessionState.NONE:
+            # It holds new guests alone: those that are known do not wait behind them.
+            for_guest = (*for_guest, ("max_new_guests_per_min", name))
+        return (("connects_per_min", name),), for_guest
+
+    def _come_back(self, at: float) -> None:
+        """Look at the queue again at `at`; one timer, however many ask."""
+        if at < self._next_at:
+            self._next_at = at
+            self._agenda.at(at, self._came_back)
+
+    def _came_back(self) -> None:
+        self._next_at = float("inf")
+        self._go_on()
+
+    # --- a handshake ---
+
+    async def _connect(self, line: Line, slot: Slot) -> None:
+        """One handshake. Its slot in the connect window counts from its end, whatever that is."""
+        self.connects += 1
+        try:
+            await self._shake_hands(line)
+        except WSInvalidStatusError as error:
+            status = int(error.response.status) if error.response is not None else 0
+            self._refused(line, status)
+        except (TimeoutError, WSError, OSError, ValueError, EOFError) as error:
+            self._unreachable(line, f"{type(error).__name__}: {error}"[:200])
+        except Exception as error:
+            # A handshake that ends in a way nobody foresaw must not leave the lane without a next try.
+            logger.exception("a handshake failed", extra={"action": "connect_failed", "guest": line.guest})
+            self._unreachable(line, type(error).__name__)
+        else:
+            self._shut_until = None
+            self._tell(None)
+        finally:
+            now = self._clock.now()
+            slot.answered(now)
+            line.connecting = False
+            if line.ws is None:
+                line.answer_slots(now)
+
+    async def _shake_hands(self, line: Line) -> None:
+        destination = self._way.destination
+        headers = {"User-Agent": destination.application}
+        if destination.origin is not None:
+            headers["Origin"] = destination.origin
+        connected: tuple[object, WSListener | None] = await ws_connect(
+            lambda: line,
+            self._url,
+            ssl_context=self._way.tls,
+            proxy=self._way.proxy,
+            extra_headers=headers,
+            max_redirects=0,
+            max_frame_size=MAX_FRAME_BYTES,
+            read_buffer_init_size=4096,
+            websocket_handshake_timeout=self._timing.connect_timeout_s,
+            logger_name="client",
+        )
+        if connected[1] is None:
+            # picows calls it a success when the peer closes in the middle of the handshake, and says no more.
+            raise EOFError("closed before the upgrade was answered")
+
+    def _refused(self, line: Line, status: int) -> None:
+        refused = judge_upgrade(status, self._way.destination.host)
+        if refused is None:
+            self._unreachable(line, f"HTTP {status} in place of a WebSocket")
+            return
+        self._shut_until = self._clock.now() + refused.retry_s
+        self._tell(refused.error)
+        self.ask_later(line, f"upgrade refused (HTTP {status})")
+
+    def _unreachable(self, line: Line, reason: str) -> None:
+        self._tell(
+            GuestWireError(
+                f"{self._way.destination.host} cannot be reached: {reason}",
+                code="GW-A003",
+                hint="check the network, a proxy (HTTPS_PROXY), and 'region' or 'url' of the destination",
+            )
+        )
+        self.ask_later(line, reason)
+
+    def _tell(self, error: GuestWireError | None) -> None:
+        """Say what keeps everybody out, once; and once that nothing does any more."""
+        if str(self._trouble) != str(error):
+            self._trouble = error
+            self._emit(DestinationTrouble(error))

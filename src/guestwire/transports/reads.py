@@ -1,0 +1,136 @@
+"""
+What a guest's client reads over HTTP: the deployment's public configuration, and its own history.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from guestwire.clock import Clock
+from guestwire.model import Entity
+from guestwire.net import Http, Unreachable, read_once
+from guestwire.policy.pace import Key, Pace
+from guestwire.protocol.reading import auto_start_of, entity_of, retry_after_s
+from guestwire.transports.connector import Way
+
+#: Entries of a history page: the documented default, known to work.
+HISTORY_PAGE = 25
+#: Pages read where there is no anchor to stop at.
+PAGES_WITHOUT_ANCHOR = 4
+#: Pages read at most. An anchor further back than this has left the history.
+MAX_PAGES = 8
+#: How long a deployment's configuration is believed, in seconds.
+CONFIG_LIFE_S = 900.0
+#: How long the configuration is waited for; less than a shutdown may take, because the read holds a thread.
+CONFIG_PATIENCE_S = 3.0
+
+
+class Unreadable(Exception):
+    """The history could not be read; worth another try after `retry_s`."""
+
+    def __init__(self, reason: str, retry_s: float) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_s = retry_s
+
+
+class Reads:
+    """
+    Reads over HTTP for one destination.
+
+    Args:
+        way: Where from.
+        pace: The windows of the destination.
+        clock: The time.
+        timeout_s: For one request.
+        tell: Takes the reason why the configuration could not be read.
+    """
+
+    def __init__(self, way: Way, *, pace: Pace, clock: Clock, timeout_s: float, tell: Callable[[str], None]) -> None:
+        self._way = way
+        self._pace = pace
+        self._clock = clock
+        self._tell = tell
+        self._http = Http(tls=way.tls, proxy=way.proxy, timeout_s=timeout_s)
+        self._config: asyncio.Task[bool | None] | None = None
+        self._config_at = 0.0
+        #: History pages asked for.
+        self.history_reads = 0
+
+    async def close(self) -> None:
+        """Give up what is under way, close the connections."""
+        if self._config is not None:
+            self._config.cancel()
+            await asyncio.gather(self._config, return_exceptions=True)
+        await self._http.close()
+
+    async def auto_start(self) -> bool:
+        """Whether the deployment starts conversations by itself; one read serves everybody for a while."""
+        now = self._clock.now()
+        if self._config is None or now - self._config_at > CONFIG_LIFE_S:
+            self._config_at = now
+            self._config = asyncio.create_task(self._read_config())
+        found = await asyncio.shield(self._config)
+        if found is None:
+            self._config_at = 0.0  # the next new guest asks again
+        return bool(found)
+
+    async def _read_config(self) -> bool | None:
+        way = self._way
+        try:
+            answer = await read_once(
+                way.destination.config_url, tls=way.tls, proxy=way.proxy, timeout_s=CONFIG_PATIENCE_S
+            )
+        except (Unreachable, RuntimeError) as error:  # RuntimeError: no thread can be had at the interpreter's end
+            self._tell(str(error))
+            return None
+        config = answer.json() if answer.status == 200 else None
+        if config is None:
+            self._tell(f"HTTP {answer.status}")
+            return None
+        return auto_start_of(config)
+
+    async def history(self, jwt: str, anchor: str | None, keys: tuple[Key, ...]) -> list[Entity]:
+        """
+        Read the guest's own entries, newest first, until the anchor, the end, or as far as is reasonable.
+
+        Args:
+            jwt: The key to the history.
+            anchor: A name of the entry to stop at; None where there is none.
+            keys: The guest's windows that a read uses.
+
+        Raises:
+            Unreadable: A page could not be had.
+        """
+        found: list[Entity] = []
+        for page in range(1, (MAX_PAGES if anchor else PAGES_WITHOUT_ANCHOR) + 1):
+            entities = await self._page(jwt, page, keys)
+            found.extend(entity for raw in entities if (entity := entity_of(raw)) is not None)
+            if len(entities) < HISTORY_PAGE or any(entity.is_called(anchor) for entity in found):
+                break
+        return found
+
+    async def _page(self, jwt: str, page: int, keys: tuple[Key, ...]) -> list[object]:
+        now = self._clock.now()
+        held = self._pace.admits(keys, now)
+        if held is not None:
+            raise Unreadable(f"held by the limit {held.limit}", min(held.until - now, 60.0))
+        slot = self._pace.take(keys, now)
+        self.history_reads += 1
+        destination = self._way.destination
+        headers = {"Authorization": f"Bearer {jwt}"}
+        if destination.origin is not None:
+            headers["Origin"] = destination.origin
+        try:
+            url = f"{destination.history_url}?pageSize={HISTORY_PAGE}&pageNumber={page}"
+            answer = await self._http.get(url, headers)
+        except Unreachable as error:
+            raise Unreadable(str(error), 1.0) from error
+        finally:
+            slot.answered(self._clock.now())
+        body = answer.json()
+        entities = body.get("entities") if isinstance(body, dict) else None
+        if answer.status != 200 or not isinstance(entities, list):
+            raise Unreadable(f"HTTP {answer.status}", retry_after_s(answer.headers.get("Retry-After")) or 1.0)
+        return entities
