@@ -1,0 +1,36 @@
+"""The journal's page names what the code writes."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from guestwire.model import PartState
+
+ROOT = Path(__file__).parents[2]
+EVENT = re.compile(r"(part|reply|session|lane|destination|config|wire|relay)\.(?!lock$)[a-z_]+")
+
+
+def events_in_source() -> set[str]:
+    """Every journal event that stands in the source as a literal, and those made of a state's name."""
+    found = {f"part.{state.value}" for state in (PartState.DEAD, PartState.EXPIRED, PartState.PARKED)}
+    for path in (ROOT / "src" / "guestwire").rglob("*.py"):
+        if "emulator" in path.parts or "settings" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and EVENT.fullmatch(node.value):
+                found.add(node.value)
+    return found
+
+
+def test_every_event_that_is_written_is_explained() -> None:
+    """Whoever meets an event in `tail` finds it on the page."""
+    page = set(re.findall(r"^\| `([a-z_.]+)` \|", (ROOT / "docs" / "journal.md").read_text(), re.MULTILINE))
+    assert events_in_source() - page == set()
+
+
+def test_every_event_that_is_explained_exists() -> None:
+    """The page promises nothing that the code never writes."""
+    page = set(re.findall(r"^\| `([a-z_.]+)` \|", (ROOT / "docs" / "journal.md").read_text(), re.MULTILINE))
+    assert page - events_in_source() == set()
