@@ -1,25 +1,39 @@
 """
-The edge to the network: TLS, and HTTP requests that are sent once.
+The edge to the network: TLS, and HTTP requests that are sent once, to anybody or to where a `Guard` lets them go.
 
 aiohttp is imported with the first request: whoever never makes one (most `guestwire` commands) does not pay for it.
+No error of this module holds anything of a URL but its host: paths and queries carry keys (presigned URLs, webhooks).
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
+import socket
 import ssl
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
 from guestwire.errors import ConfigError
+from guestwire.policy.reach import address_refusal, is_allowed, refusal
 
 if TYPE_CHECKING:
     import aiohttp
+    from aiohttp.abc import AbstractResolver
 
 #: Longest answer that is read; a history page of 25 long messages is about a tenth of it.
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
+#: How much of the answer to a POST or a PUT is kept: those answer with a status and a few words.
+KEPT_BYTES = 64 * 1024
+#: A body leaves in slices of this size, so that its progress can be told.
+SLICE_BYTES = 64 * 1024
+#: What aiohttp would add of its own to a request that has to go out as it was signed.
+_UNASKED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+
+#: Names to addresses: takes host and port, gives every address in numbers, or raises OSError.
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -28,6 +42,9 @@ class Answer(msgspec.Struct, frozen=True):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    def __repr__(self) -> str:
+        return f"Answer({self.status}, {len(self.body)} bytes)"  # tokens stand in bodies, and in Location
 
     def json(self) -> Any:
         """The body as JSON; None where it is none."""
@@ -38,7 +55,19 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Unreachable(Exception):
-    """No answer: the reason, in words, without anything of the request."""
+    """No answer: the reason, in words, without anything of the request but the host."""
+
+
+class Forbidden(Unreachable):
+    """The guard does not let the request go there; it would say the same next time. Nothing was sent."""
+
+
+class Guard(msgspec.Struct, frozen=True):
+    """Lets requests go to public addresses alone, over https; see `guestwire.policy.reach.refusal`."""
+
+    allow: tuple[str, ...] = ()
+    """``host`` or ``host:port`` that are open wherever they lead, over plain http too: an emulator on loopback, a
+    receiver in one's own network. IPv6 in brackets."""
 
 
 def tls_context(ca_file: str | None, *, verify: bool) -> ssl.SSLContext:
@@ -66,50 +95,166 @@ def tls_context(ca_file: str | None, *, verify: bool) -> ssl.SSLContext:
 
 class Http:
     """
-    A pool of HTTP connections with one set of manners: no redirects, bounded answers, one time-out.
+    A pool of HTTP connections with one set of manners: sent once, no redirects, bounded answers, one time-out.
+
+    With a guard, the URL is looked at before anything else, every address of its host is checked, and the connection
+    goes to one of the checked addresses: nobody asks the resolver a second time, so a name that changes its mind
+    between check and connect gains nothing. Redirects are answers, never followed.
+
+    With a guard and a proxy, the proxy resolves the name and connects. Then the URL's spelling, scheme, local names and
+    IP addresses written out are checked, and where a name leads is not: that a proxy must refuse by rules of its own.
 
     Args:
         tls: From `tls_context`; None for the default.
         proxy: URL of a proxy, or None.
         timeout_s: For a whole request.
+        guard: Where requests may go; None: anywhere, for URLs that the operator himself has set.
+        resolve: Another resolver than the system's.
     """
 
-    def __init__(self, *, tls: ssl.SSLContext | None, proxy: str | None, timeout_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        tls: ssl.SSLContext | None,
+        proxy: str | None,
+        timeout_s: float,
+        guard: Guard | None = None,
+        resolve: Resolve | None = None,
+    ) -> None:
         self._tls = tls
         self._proxy = proxy
         self._timeout_s = timeout_s
+        self._guard = guard
+        self._resolve = resolve or _addresses_of
         self._session: aiohttp.ClientSession | None = None
 
     async def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
         """
-        Send one GET.
+        Send a GET.
 
         Raises:
-            Unreachable: There was no answer, or one that is too large.
+            Forbidden: The guard refuses the URL or an address of its host.
+            Unreachable: There was no answer, or one that is larger than `MAX_ANSWER_BYTES`.
         """
-        import aiohttp
+        answer = await self._request("GET", url, headers, most=MAX_ANSWER_BYTES + 1)
+        if len(answer.body) > MAX_ANSWER_BYTES:
+            raise Unreachable(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
+        return answer
 
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """
+        Send a POST.
+
+        Returns:
+            The answer, of whose body `KEPT_BYTES` are read at most.
+
+        Raises:
+            Forbidden, Unreachable: As for `get`.
+        """
+        return await self._request("POST", url, headers, most=KEPT_BYTES, data=body)
+
+    async def put(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Answer:
+        """
+        Send a PUT with these headers, Content-Length and Host, and no others: presigned URLs are particular.
+
+        Args:
+            url: Where to; with a guard it is sent in the very spelling in which it came, and so in which it was signed.
+            headers: All of them.
+            body: Sent in slices of `SLICE_BYTES`.
+            on_progress: Takes the number of bytes handed to the system so far, after each slice.
+
+        Returns:
+            The answer, of whose body `KEPT_BYTES` are read at most.
+
+        Raises:
+            Forbidden, Unreachable: As for `get`.
+        """
+        exact = {**headers, "Content-Length": str(len(body))}  # without it, aiohttp sends chunks
+        return await self._request(
+            "PUT", url, exact, most=KEPT_BYTES, data=_slices(body, on_progress), skip_auto_headers=_UNASKED
+        )
+
+    async def delete(self, url: str, headers: Mapping[str, str]) -> Answer:
+        """Send a DELETE; as `post`."""
+        return await self._request("DELETE", url, headers, most=KEPT_BYTES)
+
+    async def _request(
+        self, method: str, url: str, headers: Mapping[str, str] | None, *, most: int, **options: Any
+    ) -> Answer:
+        """Send one request; read `most` bytes of the answer's body."""
+        import aiohttp
+        from yarl import URL
+
+        if self._guard is not None and (reason := refusal(url, (), self._guard.allow)) is not None:
+            raise Forbidden(f"the URL {reason}")
         if self._session is None:
             self._session = aiohttp.ClientSession(
+                # The proxy's own address is the operator's choice.
+                connector=aiohttp.TCPConnector(resolver=self._checked_resolver()) if self._is_pinned else None,
                 timeout=aiohttp.ClientTimeout(total=self._timeout_s),
                 cookie_jar=aiohttp.DummyCookieJar(),
+                middlewares=(_once,),
             )
         try:
-            async with self._session.get(
-                url,
+            async with self._session.request(
+                method,
+                # What the guard lets through is printable ASCII, and goes out byte for byte.
+                URL(url, encoded=True) if self._guard is not None else url,
                 headers=headers,
                 ssl=self._tls if self._tls is not None else True,
                 proxy=self._proxy,
                 allow_redirects=False,
+                **options,
             ) as response:
-                body = await response.content.read(MAX_ANSWER_BYTES + 1)
-                while len(body) <= MAX_ANSWER_BYTES and not response.content.at_eof():
-                    body += await response.content.read(MAX_ANSWER_BYTES + 1 - len(body))
+                body = await response.content.read(most)
+                while len(body) < most and not response.content.at_eof():
+                    body += await response.content.read(most - len(body))
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            raise Unreachable(f"{type(error).__name__}: {_without_url(error)}") from error
-        if len(body) > MAX_ANSWER_BYTES:
-            raise Unreachable(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
+            _raise_unreachable(error, url)
         return Answer(response.status, response.headers, body)
+
+    @property
+    def _is_pinned(self) -> bool:
+        return self._guard is not None and self._proxy is None
+
+    def _checked_resolver(self) -> AbstractResolver:
+        """A resolver that gives addresses only if the guard has nothing against any of them."""
+        from aiohttp.abc import AbstractResolver, ResolveResult
+
+        resolve, allow = self._resolve, self._guard.allow if self._guard is not None else ()
+
+        class Checked(AbstractResolver):
+            async def resolve(
+                self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+            ) -> list[ResolveResult]:
+                addresses = await resolve(host, port)
+                if not is_allowed(host, port, allow):
+                    reasons = (address_refusal(address) for address in addresses)
+                    if (reason := next(filter(None, reasons), None)) is not None:
+                        raise Forbidden(f"the URL {reason}")
+                return [
+                    ResolveResult(
+                        hostname=host,
+                        host=address,
+                        port=port,
+                        family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                        proto=0,
+                        flags=socket.AI_NUMERICHOST,
+                    )
+                    for address in addresses
+                ]
+
+            async def close(self) -> None:
+                """Nothing is held."""
+
+        return Checked()
 
     async def close(self) -> None:
         """Close the pool."""
@@ -118,6 +263,33 @@ class Http:
             # Source: aiohttp docs, "Graceful Shutdown": one turn of the loop lets the transports close.
             await asyncio.sleep(0)
             self._session = None
+
+
+async def _slices(body: bytes, on_progress: Callable[[int], None] | None) -> AsyncIterator[bytes]:
+    """A body piece by piece; each is asked for when the one before has been handed to the system."""
+    for start in range(0, len(body), SLICE_BYTES):
+        piece = body[start : start + SLICE_BYTES]
+        yield piece
+        if on_progress is not None:
+            on_progress(start + len(piece))
+
+
+async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending a GET or a PUT again when the connection breaks: whoever sends counts, and decides."""
+    import aiohttp
+
+    try:
+        return await send(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        _raise_unreachable(error, str(request.url))
+
+
+async def _addresses_of(host: str, port: int) -> list[str]:
+    """Every address that the system's resolver knows for a name."""
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+    )
+    return [str(address[0]) for _, _, _, _, address in found]
 
 
 async def read_once(url: str, *, tls: ssl.SSLContext | None, proxy: str | None, timeout_s: float) -> Answer:
@@ -160,7 +332,7 @@ def _read(url: str, tls: ssl.SSLContext | None, proxy: str | None, timeout_s: fl
         response = connection.getresponse()
         body = response.read(MAX_ANSWER_BYTES + 1)
     except (OSError, HTTPException, ValueError) as error:
-        raise Unreachable(f"{type(error).__name__}: {_without_url(error)}") from error
+        _raise_unreachable(error, url)
     finally:
         connection.close()
     if len(body) > MAX_ANSWER_BYTES:
@@ -168,9 +340,17 @@ def _read(url: str, tls: ssl.SSLContext | None, proxy: str | None, timeout_s: fl
     return Answer(response.status, dict(response.headers), body)
 
 
-def _without_url(error: BaseException) -> str:
-    """An error's words, unless they repeat the URL, whose query may hold something private."""
+def _raise_unreachable(error: BaseException, url: str) -> NoReturn:
+    """
+    Tell what kind of error it was, and the system's own words for it.
+
+    The words of others are left out: they may quote the URL, or what the far side wrote. Then the error itself is not
+    chained either, because a traceback would print it.
+    """
     # aiohttp wraps the system's error in one that prints its own objects.
     cause = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
-    text = str(cause)
-    return "" if "://" in text else text[:200]
+    name, words = type(error).__name__, str(cause)[:200]
+    private = ["://", *filter(None, re.split(r"[/?#]", url.partition("//")[2], maxsplit=1)[1:]), *url.split("?")[1:]]
+    if not isinstance(cause, OSError) or any(one in text for one in private for text in (str(error), words)):
+        raise Unreachable(name) from None
+    raise Unreachable(f"{name}: {words}" if words else name) from error

@@ -6,7 +6,7 @@ setting, `values` says what one may hold, and `regions` knows the vendor's hosts
 regions, values, tree, keys, files, sources.
 """
 
-from guestwire.settings.files import add_destination, to_toml
+from guestwire.settings.files import add_destination, read_secrets, to_toml
 from guestwire.settings.keys import Key, known_keys, variable_of
 from guestwire.settings.regions import REGIONS, Region, region_of
 from guestwire.settings.sources import Loaded, ambient_of, load
@@ -17,8 +17,10 @@ from guestwire.settings.tree import (
     Destination,
     Limits,
     RelaySettings,
+    ReplyForwarding,
     RetrySettings,
     Settings,
+    SinkSettings,
     StoreSettings,
     TlsSettings,
     ad_hoc,
@@ -38,9 +40,11 @@ __all__ = [
     "Misfit",
     "Region",
     "RelaySettings",
+    "ReplyForwarding",
     "RetrySettings",
     "Secret",
     "Settings",
+    "SinkSettings",
     "StoreSettings",
     "TlsSettings",
     "ad_hoc",
@@ -49,6 +53,7 @@ __all__ = [
     "choose",
     "known_keys",
     "load",
+    "read_secrets",
     "region_of",
     "to_toml",
     "variable_of",

@@ -46,6 +46,51 @@ def must_be_private(path: Path, key: str) -> None:
         )
 
 
+def read_secrets(path: Path, key: str) -> tuple[bytes, ...]:
+    """
+    Read a file of signing secrets: one a line, ``whsec_`` and base64 as Standard Webhooks writes them, or any text.
+
+    Several are for changing them: each one signs, and a receiver needs only one of them.
+
+    Args:
+        path: Must be private.
+        key: The setting that names it, for errors.
+
+    Raises:
+        ConfigError: GW-C003, GW-C004, it cannot be read; GW-C016, others can read it; GW-C019, it holds no secret, or
+            one that is no base64 or shorter than 24 bytes, of which it quotes nothing.
+    """
+    from base64 import b64decode
+
+    lines = [line.strip() for line in read_text(path, at=key).splitlines()]
+    must_be_private(path, key)
+    secrets: list[bytes] = []
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            continue
+        secret = line.encode()
+        if line.startswith("whsec_"):
+            try:
+                secret = b64decode(line.removeprefix("whsec_"), validate=True)
+            except ValueError:
+                secret = b""
+        # Source: the Standard Webhooks specification asks for 24 to 64 random bytes.
+        if len(secret) < 24:
+            raise ConfigError(
+                f"{path} line {number} is no signing secret of 24 bytes or more ({key})",
+                code="GW-C019",
+                hint="write whsec_ and the output of: openssl rand -base64 32",
+            )
+        secrets.append(secret)
+    if not secrets:
+        raise ConfigError(
+            f"{path} holds no signing secret ({key})",
+            code="GW-C019",
+            hint="write whsec_ and the output of: openssl rand -base64 32",
+        )
+    return tuple(secrets)
+
+
 def parse_toml(text: str, path: Path) -> dict[str, Any]:
     """Read TOML; GW-C004 tells line and column."""
     import tomllib
@@ -67,7 +112,7 @@ def leaves(
     table: Mapping[str, Any], above: tuple[str, ...], path: Path, text: str
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every setting of a file with its place in the tree."""
-    tables = {pattern.rpartition(".")[0] for pattern in known_keys()} | {"destinations", "destinations.*"}
+    tables = {pattern.rpartition(".")[0] for pattern in known_keys()} | {"destinations", "destinations.*", "sinks"}
     for name, value in table.items():
         segments = (*above, name)
         source = source_in(path, text, segments)

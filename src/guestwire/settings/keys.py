@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from guestwire.errors import ConfigError
-from guestwire.settings.tree import Ambient, Destination, RelaySettings, Section, StoreSettings, fields_of
+from guestwire.settings.tree import (
+    Ambient,
+    Destination,
+    RelaySettings,
+    Section,
+    SinkSettings,
+    StoreSettings,
+    fields_of,
+)
 from guestwire.settings.values import shown
 
 PREFIX = "GUESTWIRE_"
@@ -40,6 +48,7 @@ def known_keys() -> Mapping[str, Key]:
     walk("destinations.*", Destination)
     walk("store", StoreSettings)
     walk("relay", RelaySettings)
+    walk("sinks", SinkSettings)
     return keys
 
 

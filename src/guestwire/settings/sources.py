@@ -45,8 +45,10 @@ from guestwire.settings.tree import (
     Ambient,
     Destination,
     RelaySettings,
+    ReplyForwarding,
     Section,
     Settings,
+    SinkSettings,
     StoreSettings,
     fields_of,
 )
@@ -178,6 +180,7 @@ class _Loading:
             destinations=destinations,
             store=self._section("store", StoreSettings, path=_state_folder(self.environ, self.home)),
             relay=self._section("relay", RelaySettings),
+            sinks=SinkSettings(replies=self._section("sinks.replies", ReplyForwarding, ambient=ambient)),
         )
         self._warn_about(destinations)
         return Loaded(settings=settings, origins=self.origins, warnings=self.warnings, files=self.files)

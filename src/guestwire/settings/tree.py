@@ -22,6 +22,7 @@ from guestwire.settings.regions import Region, is_vendor_host, region_of
 from guestwire.settings.values import (
     NAME,
     ORIGIN,
+    PLACE,
     PRINTABLE,
     UUID,
     Count,
@@ -31,6 +32,7 @@ from guestwire.settings.values import (
     Secret,
     bypasses,
     check_proxy,
+    check_receiver,
     checked_url,
     fit,
     is_loopback,
@@ -55,7 +57,7 @@ CODES: Final[Mapping[str, str]] = {
     "GW-C008": "a deployment id is not a UUID",
     "GW-C009": "an address, a host or an application name cannot be used",
     "GW-C010": "a region is unknown",
-    "GW-C011": "a destination lacks a key that it needs",
+    "GW-C011": "a destination or a sink lacks a key that it needs",
     "GW-C012": "two settings contradict each other",
     "GW-C013": "a destination has a name that cannot be used, or is called 'emulator' without living on this machine",
     "GW-C014": "pacing cannot be switched off for hosts of Genesys Cloud",
@@ -63,6 +65,7 @@ CODES: Final[Mapping[str, str]] = {
     "GW-C016": "a file that holds a secret can be read by others",
     "GW-C017": "a destination of that name exists already",
     "GW-C018": "a line of the .env file cannot be read",
+    "GW-C019": "a file of signing secrets holds none, or one that cannot be used",
     "GW-N001": "no destination has that name",
 }
 
@@ -116,6 +119,12 @@ class Limits(Section, frozen=True, kw_only=True):
     max_attributes_bytes: Count = 2048
     """UTF-8 bytes of all names and values of the custom attributes of one message, as the vendor's client counts them
     (high: `maxCustomDataBytes` of the session's answer)."""
+    max_attachments: Count = 1
+    """Files of one message. The vendor's schema (high)."""
+    max_file_kb: Count = 10240
+    """Largest file, in kilobytes of 1,000 bytes; what the session announces (`maxFileSizeKB`) narrows it (high)."""
+    max_file_name: Count = 1023
+    """Longest name of a file, in characters. Documented as "< 1024" (medium)."""
     connections_per_session: Count = 3
     """The gateway closes the oldest above this (high)."""
     max_sessions: Count = 5000
@@ -155,6 +164,24 @@ class Ambient(msgspec.Struct, frozen=True, kw_only=True):
     no_proxy: tuple[str, ...] = ()
     """Hosts and domains that are reached directly; ``*`` means all of them."""
     ca_file: Path | None = None
+
+    def proxy_for(self, host: str, *, secure: bool, own: Secret | None = None) -> str | None:
+        """
+        Say through which proxy a host is reached.
+
+        Args:
+            host: A name or an address, without port and brackets.
+            secure: Whether TLS will be spoken.
+            own: A proxy that goes before those of the environment.
+
+        Returns:
+            An http or https address, which may hold a password; None: directly. Loopback and the hosts of
+            NO_PROXY are always reached directly.
+        """
+        if is_loopback(host) or bypasses(host, self.no_proxy):
+            return None
+        proxy = own or (self.https_proxy if secure else self.http_proxy)
+        return None if proxy is None else proxy.reveal()
 
 
 class Destination(Section, frozen=True, kw_only=True):
@@ -327,23 +354,10 @@ class Destination(Section, frozen=True, kw_only=True):
         return self.tls.ca_file or self.ambient.ca_file
 
     def proxy_for(self, host: str, *, secure: bool | None = None) -> str | None:
-        """
-        Say through which proxy a host is reached.
-
-        Args:
-            host: A name or an address, without port and brackets.
-            secure: Whether TLS will be spoken; None: as to the gateway.
-
-        Returns:
-            An http or https address, which may hold a password; None: directly. Loopback and the hosts of
-            NO_PROXY are always reached directly.
-        """
-        if is_loopback(host) or bypasses(host, self.ambient.no_proxy):
-            return None
+        """Say through which proxy a host is reached: `Ambient.proxy_for`; `secure` None: as to the gateway."""
         if secure is None:
             secure = self.gateway.startswith("https:")
-        proxy = self.proxy or (self.ambient.https_proxy if secure else self.ambient.http_proxy)
-        return None if proxy is None else proxy.reveal()
+        return self.ambient.proxy_for(host, secure=secure, own=self.proxy)
 
 
 class StoreSettings(Section, frozen=True, kw_only=True):
@@ -372,6 +386,16 @@ class RelaySettings(Section, frozen=True, kw_only=True):
     """A history that stays unreadable this long cannot settle anything any more."""
     linger_s: Seconds = 300.0
     """An idle guest keeps its connection this long, for replies."""
+    poll_replies_s: Seconds | None = None
+    """A guest whose connection was let go is visited this often, for replies that came meanwhile; default: at his next
+    message."""
+    reorder_s: Seconds = 0.5
+    """Replies wait this long for earlier ones, by the gateway's time, before they are handed out: nothing orders them
+    on the wire."""
+    expiry_warning_s: Seconds = 300.0
+    """So long before a connected session expires the journal warns. The vendor's browser client: five minutes."""
+    upload_s: Seconds = 120.0
+    """From asking where a file may go to the platform's word that it is there."""
     evicted_retry_s: Seconds = 300.0
     """Pause after another program took over a guest's session, before the one try to come back."""
     connect_timeout_s: Seconds = 10.0
@@ -387,12 +411,64 @@ class RelaySettings(Section, frozen=True, kw_only=True):
         _ordered(self, "reconnect_base_s", "reconnect_cap_s")
 
 
+class ReplyForwarding(Section, frozen=True, kw_only=True):
+    """Replies on their way to a receiver of one's own, with their content: a URL, and what signs what goes there."""
+
+    url: str | None = None
+    """Takes one signed POST for each reply; None: nothing is forwarded."""
+    secret_file: Path | None = None
+    """Signing secrets, one a line, of which each one signs; needed with `url`. Mode 0600."""
+    consumer: str = "replies"
+    """Under this name the store remembers which replies the receiver has taken."""
+    timeout_s: Seconds = 5.0
+    """For one POST. Longer than this, and the reply is sent again."""
+    allow: tuple[str, ...] = ()
+    """``host`` or ``host:port`` that may be private addresses, or be reached without TLS; see `guestwire.net.Guard`."""
+    ambient: Ambient = Ambient()
+    """Not a setting: filled in from the environment."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for entry in self.allow:
+            if not PLACE.fullmatch(entry):
+                raise Misfit(
+                    "allow",
+                    f"{shown(entry)} is not a host",
+                    code="GW-C009",
+                    hint="write crm.example, or with a port 10.0.0.7:8443 or [fd00::7]:8443; no scheme, no path",
+                )
+        if not NAME.fullmatch(self.consumer) or len(self.consumer) > 64:
+            raise Misfit(
+                "consumer",
+                f"{shown(self.consumer)} cannot name a consumer",
+                code="GW-C009",
+                hint="use lower-case letters and digits, with single '-' or '_' between them, at most 64",
+            )
+        if self.url is None:
+            return
+        check_receiver("url", self.url)
+        if self.secret_file is None:
+            raise Misfit(
+                "secret_file",
+                "is missing: without a signature the receiver cannot know who writes",
+                code="GW-C011",
+                hint="name a file, mode 0600, with a line of whsec_ and the base64 of 24 random bytes or more",
+            )
+
+
+class SinkSettings(Section, frozen=True, kw_only=True):
+    """Who hears of what has happened."""
+
+    replies: ReplyForwarding = ReplyForwarding()
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be set."""
 
     destinations: dict[str, Destination] = {}
     store: StoreSettings
     relay: RelaySettings = RelaySettings()
+    sinks: SinkSettings = SinkSettings()
 
 
 # --- choosing a destination ---

@@ -67,6 +67,7 @@ NAME = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _HOST = r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])"
 ORIGIN = re.compile(rf"(?:https?://)?{_HOST}(?::[0-9]{{1,5}})?")
+PLACE = re.compile(rf"{_HOST}(?::[0-9]{{1,5}})?")
 _ADDRESS = re.compile(rf"https?://(?:[^\s/@]+@)?{_HOST}(?::[0-9]{{1,5}})?(?:/[!-~]*)?", re.IGNORECASE)
 PRINTABLE = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?")
 _USERINFO = re.compile(r"//[^/\s]*@")
@@ -99,6 +100,8 @@ def fit(key: str, value: object, kind: Any, *, from_text: bool = False) -> Any:
     """
     if from_text and isinstance(value, str) and bool in (kind, *get_args(kind)):
         value = _SWITCH.get(value.strip().lower(), value)
+    if from_text and isinstance(value, str) and get_origin(kind) is tuple:
+        value = [one for one in re.split(r"[,\s]+", value) if one]
     try:
         result = msgspec.convert(value, kind, strict=not from_text)
     except (msgspec.ValidationError, UnicodeError) as error:  # a variable's bytes may be no text at all
@@ -117,6 +120,8 @@ def wanted(kind: Any) -> str:
         noun = "a whole number" if number is int else "a number"
         low = f"from {meta.ge:,}" if meta.ge is not None else f"above {meta.gt:,}"
         return f"{noun} {low} to {meta.le:,}"
+    if origin is tuple:
+        return "a list of texts"
     if origin is Literal:
         return "one of " + ", ".join(f'"{one}"' for one in get_args(kind))
     if origin in (types.UnionType, Union):
@@ -149,6 +154,18 @@ def check_proxy(key: str, address: str) -> None:
             "is not the address of an http proxy",
             code="GW-C009",
             hint="write http://host:port, with user:password@ before the host where it is needed",
+        )
+
+
+def check_receiver(key: str, address: str) -> None:
+    """Refuse what is not the address of a receiver; it is not quoted, since its path may be its key."""
+    parts = _split(address) if _ADDRESS.fullmatch(address) else None
+    if parts is None or parts.username is not None or parts.fragment:
+        raise Misfit(
+            key,
+            "is not the address of a receiver",
+            code="GW-C009",
+            hint="write https://, a host and a path, such as https://crm.example/hooks/guestwire; no user name",
         )
 
 
