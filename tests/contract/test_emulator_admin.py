@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pathlib
 import socket
 import urllib.request
 from typing import Any
@@ -11,7 +12,6 @@ from typing import Any
 import aiohttp
 import pytest
 
-from guestwire.emulator.agents import parse_script
 from guestwire.emulator.app import Emulator, serve
 from guestwire.emulator.settings import EmulatorSettings
 from guestwire.emulator.thread import EmulatorThread
@@ -197,7 +197,7 @@ async def test_bounds_are_counted() -> None:
 # --- bots ---
 
 
-async def test_bot_answers() -> None:
+async def test_bot_answers(tmp_path: pathlib.Path) -> None:
     """A script greets who joins, answers by rule, offers choices, types, and disconnects."""
     script = """
 name = "Shop"
@@ -215,9 +215,9 @@ reply = "You said {text}"
 quick_replies = ["Yes", "No"]
 card = { title = "Card", actions = [{ type = "Link", text = "Go", url = "https://a.example" }] }
 """
-    parse_script(script, "inline")
-    async with emulator() as genesys, raw_guest(genesys) as guest:
-        genesys.world._script = parse_script(script, "inline")
+    path = tmp_path / "shop.toml"
+    path.write_text(script, encoding="utf-8")
+    async with emulator(script=str(path)) as genesys, raw_guest(genesys) as guest:
         join = {"type": "Event", "events": [{"eventType": "Presence", "presence": {"type": "Join"}}]}
         await guest.ask("onMessage", message=join)
         assert (await guest.recv())["body"]["text"] == "Welcome"
@@ -237,7 +237,7 @@ card = { title = "Card", actions = [{ type = "Link", text = "Go", url = "https:/
         assert (await guest.recv())["body"]["metadata"]["readOnly"] == "true"
 
 
-@pytest.mark.parametrize("script", ["echo", "support"])
+@pytest.mark.parametrize("script", ["echo", "showcase", "support"])
 async def test_built_in_bots(script: str) -> None:
     """The built-in bots answer."""
     async with emulator(script=script) as genesys, raw_guest(genesys) as guest:

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from guestwire.emulator import admin
 from guestwire.emulator.agents import BUILT_IN, Rule, load_script, parse_script
 from guestwire.emulator.faults import KINDS
+from guestwire.emulator.hosts import host_of
 from guestwire.emulator.ids import Draws, iso_time
 from guestwire.emulator.settings import EmulatorSettings, wanted
-from guestwire.emulator.world import host_of
 from guestwire.errors import ConfigError
+from guestwire.protocol.frames import Message
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs" / "emulator.md"
 
@@ -115,7 +116,9 @@ def test_support_answers_in_the_language_of_the_guest() -> None:
 
     def said(text: str, seed: int = 1) -> list[str]:
         draws = Draws(seed)
-        actions = (action for _ in range(40) for action in script.react(text, "g", draws))
+        actions = (
+            action for _ in range(40) for action in script.react(Message(type="Text", text=text), "g", draws, 0.0)
+        )
         return [action.body.text or "" for action in actions if action.body is not None]
 
     asked = {
@@ -134,7 +137,7 @@ def test_support_answers_in_the_language_of_the_guest() -> None:
 def test_placeholders_are_plain_text(text: str, guest: str) -> None:
     """What a guest writes is put in as it is, placeholders and braces included."""
     script = parse_script('[[rule]]\nany = true\nreply = "{text}|{guest}|{other}"', "x")
-    (action,) = script.react(text, guest, Draws(1))
+    (action,) = script.react(Message(type="Text", text=text), guest, Draws(1), 0.0)
     assert action.body is not None
     assert action.body.text == f"{text}|{guest}|{{other}}"[:4000]
 
@@ -169,7 +172,7 @@ def test_missing_script(tmp_path: pathlib.Path) -> None:
     """A script that is not there is refused with the built-in names."""
     with pytest.raises(ConfigError, match="cannot be read") as refused:
         load_script(str(tmp_path / "none.toml"))
-    assert "echo, support" in refused.value.hint
+    assert "echo, showcase, support" in refused.value.hint
 
 
 # --- ids and times ---

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from guestwire.emulator import triggers
 from guestwire.emulator.agents import load_script
 from guestwire.emulator.faults import KINDS
-from guestwire.emulator.records import Abort, Close, Connection
+from guestwire.emulator.records import Abort, AgentError, Close, Connection
 from guestwire.emulator.settings import EmulatorSettings
-from guestwire.emulator.world import AgentError, World
+from guestwire.emulator.world import World
 
 START = 1_790_000_000.0
 TOKENS = ("a", "b")
@@ -87,6 +89,7 @@ steps = st.one_of(
     st.tuples(st.just("pass"), st.integers(0, 4), st.sampled_from([0.0, 0.01, 1.0, 70.0, 300_000.0])),
     st.tuples(st.just("fault"), st.integers(0, 4), st.sampled_from(sorted(KINDS))),
     st.tuples(st.just("agent"), st.integers(0, 4), st.sampled_from(["send", "read_only", None])),
+    st.tuples(st.just("trigger"), st.integers(0, 4), st.sampled_from(sorted(triggers.KINDS))),
 )
 
 
@@ -119,6 +122,9 @@ class Simulation:
                 self.world.faults.inject({"kind": what, "match": {"action": "*"}})
             case "agent":
                 self.act(what)
+            case "trigger":
+                with contextlib.suppress(AgentError):  # nobody is there
+                    triggers.pull(self.world, {"what": what, "token": TOKENS[slot % 2]}, self.now)
         self.world.delivery.run_due(self.now)
         self.check()
 
@@ -126,7 +132,7 @@ class Simulation:
         """End every conversation there is; some cannot be ended."""
         for session in list(self.world.sessions.values()):
             try:
-                self.world.disconnect(session, mode, self.now)
+                self.world.desk.disconnect(session, mode, self.now)
             except AgentError:
                 assert session.read_only or self.now >= session.expires_at
 

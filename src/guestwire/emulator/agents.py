@@ -16,12 +16,24 @@ The far end of the conversation: bot scripts in TOML.
     card = { title = "Return label", actions = [{ type = "Link", text = "Print", url = "https://example.com" }] }
     disconnect = "read_only"                      # or "send"
 
+    [[rule]]
+    answer = "size-*"                             # the payload of what the guest chose; file = "image/*": what he sent
+    content = [{ contentType = "Card", card = { … } }]    # as on the wire, any structured type
+    attachment = { name = "a.txt", type = "text/plain", text = "…" }      # or base64, or size
+
+    [[rule]]
+    match = "human"
+    hand_over = true                              # said by a person; from now on the bot is silent
+    nickname = "Ann"
+    reply = "Ann here."
+
 The first rule that fits answers. Placeholders are replaced as plain text, never formatted: `{guest}` is a name made of
-the token's hash, `{text}` the guest's text.
+the token's hash, `{text}` the guest's text, `{hours+24}` the full hour so many hours ahead, as the wire writes times.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import pathlib
 import re
 import tomllib
@@ -30,17 +42,40 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from guestwire.emulator.ids import Draws
+from guestwire.emulator.ids import Draws, iso_time
+from guestwire.emulator.structured import content_problem
+from guestwire.emulator.uploads import Handout
 from guestwire.errors import ConfigError
-from guestwire.protocol.frames import Card, CardAction, Content, Event, Message, Presence, QuickReply, Typing
+from guestwire.protocol import codec
+from guestwire.protocol.frames import ButtonResponse, Content, Event, Message, Presence, Typing
 
 #: Longest outbound text (limits page).
 MAX_REPLY = 4000
 #: Guests may write up to this much before a pattern of a script is applied to the rest: user patterns can be slow.
 MAX_MATCHED = 4096
+#: Largest file of a rule, bytes: the platform's default.
+MAX_HANDOUT = 10_240_000
+#: Who has a conversation that was handed over to nobody in particular.
+DEFAULT_HUMAN = "Agent"
+#: Keys of a rule that say when it is its turn; exactly one of them.
+CONDITIONS = ("match", "pattern", "answer", "file", "any", "join")
+#: Keys of a rule that say what it does; at least one of them.
+DEEDS = (
+    "reply",
+    "quick_replies",
+    "card",
+    "content",
+    "attachment",
+    "typing",
+    "presence",
+    "disconnect",
+    "hand_over",
+)
+
+_PLACEHOLDER = re.compile(r"\{(?:text|guest|hours\+(?P<hours>[0-9]{1,5}))\}")
 
 
-class CardRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class CardRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """`card` of a rule."""
 
     title: str
@@ -49,7 +84,7 @@ class CardRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     actions: list[CardActionRow] = []
 
 
-class CardActionRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class CardActionRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """One action of a card."""
 
     type: Literal["Link", "Postback"]
@@ -63,31 +98,52 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     match: str | None = None
     pattern: str | None = None
+    answer: str | None = None
+    file: str | None = None
     any: bool = False
     join: bool = False
     reply: str | list[str] | None = None
     quick_replies: list[str] = []
     card: CardRow | None = None
+    content: list[dict[str, Any]] = []
+    attachment: Handout | None = None
     typing: bool = False
+    presence: str | None = None
     delay_ms: Annotated[float, msgspec.Meta(ge=0, le=600_000)] = 0
     disconnect: Literal["send", "read_only"] | None = None
+    hand_over: bool = False
+    nickname: str | None = None
     chance: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
 
     def problem(self) -> tuple[str, str] | None:
         """The key that is wrong and why, or None."""
-        conditions = [key for key in ("match", "pattern", "any", "join") if getattr(self, key)]
+        conditions = [key for key in CONDITIONS if getattr(self, key)]
         if len(conditions) != 1:
-            return "match", "a rule has exactly one of match, pattern, any = true, join = true"
+            return "match", "a rule has exactly one of match, pattern, answer, file, any = true, join = true"
         if self.pattern is not None:
             try:
                 re.compile(self.pattern)
             except re.error as error:
                 return "pattern", f"not a regular expression: {error}"
-        if not (self.reply or self.quick_replies or self.card or self.disconnect or self.typing):
-            return "reply", "a rule does something: reply, quick_replies, card, typing or disconnect"
+        if not any(getattr(self, key) for key in DEEDS):
+            return "reply", f"a rule does something: {', '.join(DEEDS)}"
         replies = [self.reply] if isinstance(self.reply, str) else self.reply or []
         if any(len(reply) > MAX_REPLY for reply in replies):
             return "reply", f"longer than {MAX_REPLY} characters, the platform's limit"
+        if self.nickname is not None and not self.hand_over:
+            return "nickname", "names the person of hand_over = true"
+        return self._content_problem()
+
+    def _content_problem(self) -> tuple[str, str] | None:
+        for item in self.content:
+            problem = content_problem(item)
+            if problem:
+                return "content", problem
+        if self.attachment is not None:
+            try:
+                self.attachment.content(MAX_HANDOUT)
+            except ValueError as error:
+                return "attachment", str(error)
         return None
 
 
@@ -95,9 +151,13 @@ class Action(NamedTuple):
     """Something the bot does `delay_s` after the guest's message."""
 
     delay_s: float
-    body: Message | None
-    """What to say; None for a disconnect."""
+    body: Message | None = None
+    """What to say; None for a disconnect, and where there is nothing to say."""
     disconnect: Literal["send", "read_only"] | None = None
+    handout: Handout | None = None
+    """A file to send with it."""
+    human: str | None = None
+    """The person who does it, and has the conversation from then on; None: the bot."""
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,67 +166,102 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     rules: list[Rule]
     name: str = "Bot"
 
-    def react(self, text: str | None, guest: str, draws: Draws) -> list[Action]:
+    def react(self, heard: Message | None, guest: str, draws: Draws, now: float) -> list[Action]:
         """
         Say what the bot does.
 
         Args:
-            text: What the guest wrote; None: he joined.
+            heard: What the guest sent, as its echo shows it; None: he joined.
             guest: A name for him.
             draws: Where `chance` and the choice of a reply come from.
+            now: Seconds since the epoch; for times that are offered.
         """
         for rule in self.rules:
-            if _fits(rule, text) and (rule.chance >= 1 or draws.random() < rule.chance):
-                return _actions(rule, text or "", guest, draws)
+            if _fits(rule, heard) and (rule.chance >= 1 or draws.random() < rule.chance):
+                values = {"{text}": text_of(heard) if heard else "", "{guest}": guest}
+                return _actions(rule, values, draws, now)
         return []
 
 
-def _fits(rule: Rule, text: str | None) -> bool:
-    if rule.join or text is None:
-        return rule.join and text is None
+def text_of(heard: Message) -> str:
+    """What the guest said in words: his text, or, where a client leaves that empty, the labels that he chose."""
+    return heard.text or ", ".join(button.text for button in _buttons(heard) if button.text)
+
+
+def _buttons(heard: Message) -> list[ButtonResponse]:
+    """Every choice in a message, those within a form included."""
+    buttons = []
+    for content in heard.content or ():
+        given = [content.button_response]
+        for answer in (content.form.response if content.form else None) or ():
+            given.append(answer.component.button_response if answer.component else None)
+        buttons += [button for button in given if button is not None]
+    return buttons
+
+
+def _fits(rule: Rule, heard: Message | None) -> bool:
+    if rule.join or heard is None:
+        return rule.join and heard is None
     if rule.any:
         return True
+    if rule.answer is not None:
+        return any(fnmatch.fnmatchcase(button.payload or "", rule.answer) for button in _buttons(heard))
+    if rule.file is not None:
+        sent = (content.attachment for content in heard.content or ())
+        return any(fnmatch.fnmatchcase(file.mime or "", rule.file) for file in sent if file is not None)
     if rule.match is not None:
-        return rule.match.casefold() in text.casefold()
-    return re.search(rule.pattern or "", text[:MAX_MATCHED]) is not None
+        return rule.match.casefold() in text_of(heard).casefold()
+    return re.search(rule.pattern or "", text_of(heard)[:MAX_MATCHED]) is not None
 
 
-def _actions(rule: Rule, text: str, guest: str, draws: Draws) -> list[Action]:
+def _actions(rule: Rule, values: dict[str, str], draws: Draws, now: float) -> list[Action]:
     delay_s = rule.delay_ms / 1000
+    human = (rule.nickname or DEFAULT_HUMAN) if rule.hand_over else None
     actions = []
+    if human:
+        actions.append(Action(0.0, human=human))
     if rule.typing:
         typing = Typing(type="On", duration=max(1000, int(rule.delay_ms)))
-        actions.append(Action(0.0, Message(type="Event", events=[Event(event_type="Typing", typing=typing)])))
-    replies = [rule.reply] if isinstance(rule.reply, str) else rule.reply or []
-    content = _content(rule)
-    if replies or content:
-        said = draws.choice(replies) if replies else None
-        # In one pass: one after the other would fill in a `{guest}` that the guest himself wrote.
-        values = {"{text}": text, "{guest}": guest}
-        filled = said and re.sub(r"\{(?:text|guest)\}", lambda found: values[found[0]], said)[:MAX_REPLY]
         actions.append(
-            Action(
-                delay_s,
-                Message(type="Structured" if content else "Text", text=filled, content=content or None),
-            )
+            Action(0.0, Message(type="Event", events=[Event(event_type="Typing", typing=typing)]), human=human)
         )
+    if rule.presence:
+        event = Event(event_type="Presence", presence=Presence(type=rule.presence))
+        actions.append(Action(delay_s, Message(type="Event", events=[event]), human=human))
+    replies = [rule.reply] if isinstance(rule.reply, str) else rule.reply or []
+    content = [codec.read(Content, _filled(item, values, now)) for item in _content(rule)]
+    if replies or content or rule.attachment:
+        said = draws.choice(replies) if replies else None
+        text = said and _filled(said, values, now)[:MAX_REPLY]
+        body = Message(type="Structured" if content else "Text", text=text, content=content or None)
+        actions.append(Action(delay_s, body, handout=rule.attachment, human=human))
     if rule.disconnect:
-        actions.append(Action(delay_s, None, rule.disconnect))
+        actions.append(Action(delay_s, None, rule.disconnect, human=human))
     return actions
 
 
-def _content(rule: Rule) -> list[Content]:
-    content = [
-        Content(content_type="QuickReply", quick_reply=QuickReply(text=label, payload=label, action="Message"))
+def _filled(said: Any, values: dict[str, str], now: float) -> Any:
+    """Put values into placeholders, at any depth, in one pass: a guest who writes `{guest}` gets that back."""
+    if isinstance(said, str):
+        return _PLACEHOLDER.sub(lambda found: values.get(found[0]) or _hours_from(now, found), said)
+    if isinstance(said, dict):
+        return {key: _filled(value, values, now) for key, value in said.items()}
+    return [_filled(item, values, now) for item in said] if isinstance(said, list) else said
+
+
+def _hours_from(now: float, found: re.Match[str]) -> str:
+    hours = found["hours"]
+    return "" if hours is None else iso_time((now // 3600 + int(hours)) * 3600)
+
+
+def _content(rule: Rule) -> list[dict[str, Any]]:
+    content: list[dict[str, Any]] = [
+        {"contentType": "QuickReply", "quickReply": {"text": label, "payload": label, "action": "Message"}}
         for label in rule.quick_replies
     ]
     if rule.card:
-        actions = [
-            CardAction(type=row.type, text=row.text, url=row.url, payload=row.payload) for row in rule.card.actions
-        ]
-        card = Card(title=rule.card.title, description=rule.card.description, image=rule.card.image, actions=actions)
-        content.append(Content(content_type="Card", card=card))
-    return content
+        content.append({"contentType": "Card", "card": {"actions": [], **msgspec.to_builtins(rule.card)}})
+    return content + rule.content
 
 
 def disconnect_event(mode: Literal["send", "read_only"] | None) -> Message:
@@ -182,7 +277,7 @@ def disconnect_event(mode: Literal["send", "read_only"] | None) -> Message:
 
 
 #: Scripts that come with the emulator, each a file in `scripts/` to learn from.
-BUILT_IN = ("echo", "support")
+BUILT_IN = ("echo", "showcase", "support")
 
 
 def load_script(name: str) -> Script | None:

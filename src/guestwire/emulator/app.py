@@ -16,17 +16,20 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import WSMsgType, web
 
-from guestwire.emulator import admin
+from guestwire.emulator import admin, orders, page, triggers, views
 from guestwire.emulator.agents import load_script
 from guestwire.emulator.records import Abort, Close, Connection, Logged
 from guestwire.emulator.rest import Rest, error
 from guestwire.emulator.settings import EmulatorSettings
 from guestwire.emulator.world import World
 from guestwire.errors import ConfigError
+
+if TYPE_CHECKING:
+    from guestwire.emulator.tls import Tls
 
 logger = logging.getLogger("guestwire.emulator")
 
@@ -57,6 +60,7 @@ class Emulator:
         self._offset_s = 0.0
         self._url = ""
         self._runner: web.AppRunner | None = None
+        self._tls: Tls | None = None
         self._sockets: dict[int, _Socket] = {}
         self._closing: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -69,13 +73,18 @@ class Emulator:
 
     @property
     def url(self) -> str:
-        """Base URL of everything over HTTP, such as ``http://127.0.0.1:8080``."""
+        """Base URL of everything over HTTP, such as ``http://127.0.0.1:8080``; https with TLS."""
         return self._url
 
     @property
     def ws_url(self) -> str:
         """URL of the WebSocket, without its query."""
         return f"ws{self._url.removeprefix('http')}/v1"
+
+    @property
+    def ca_file(self) -> str | None:
+        """Path of the CA certificate to verify this emulator by; None without TLS, or with a certificate of yours."""
+        return str(self._tls.ca_file) if self._tls is not None and self._tls.ca_file is not None else None
 
     @property
     def deployment_id(self) -> str:
@@ -93,20 +102,30 @@ class Emulator:
         Open the port.
 
         Raises:
-            ConfigError: The port is taken or not allowed (GW-C031).
+            ConfigError: The port is taken or not allowed (GW-C031), or the certificate cannot be used (GW-C036).
         """
         rest, api = Rest(self), admin.Admin(self)
-        app = web.Application(middlewares=[api.guard, rest.faults])
-        app.add_routes([web.get("/v1", self._serve_websocket), *rest.routes(), *api.routes()])
+        app = web.Application(
+            middlewares=[api.guard, rest.hosts, rest.faults],
+            client_max_size=self.settings.max_file_kb * 1400 + 65536,  # an agent's file in base64, and the rest
+        )
+        app.add_routes([web.get("/v1", self._serve_websocket), *rest.routes(), *api.routes(), *page.routes()])
         listener = _listen(self.settings.port)
-        self._url = self.world.base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        try:
+            self._tls = _tls(self.settings)
+        except ConfigError:
+            listener.close()
+            raise
+        scheme, context = ("https", self._tls.context) if self._tls else ("http", None)
+        self._url = self.world.base_url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSE_PATIENCE_S)
         await self._runner.setup()
-        await web.SockSite(self._runner, listener, backlog=1024).start()
+        await web.SockSite(self._runner, listener, backlog=1024, ssl_context=context).start()
 
     async def close(self) -> None:
         """Close every connection and the port. May be called twice."""
         self._forget_timer()
+        self.world.feed.close()
         for connected in list(self._sockets.values()):
             self.world.lost(connected.connection)
             connected.abort()
@@ -116,24 +135,26 @@ class Emulator:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+        if self._tls is not None:
+            self._tls.close()
 
     # --- what the admin API does, for Python ---
 
     def state(self) -> dict[str, Any]:
         """Counters and settings: ``GET /_emulator/state``."""
-        return admin.state_of(self.world, self.now())
+        return views.state_of(self.world, self.now())
 
     def conversations(self) -> list[dict[str, Any]]:
         """All conversations: ``GET /_emulator/conversations``."""
-        return admin.conversations_of(self.world)
+        return views.conversations_of(self.world)
 
     def messages(self, *, conversation_id: str | None = None, token: str | None = None) -> list[dict[str, Any]]:
         """What agents see, in visible order: ``GET /_emulator/messages``."""
-        return admin.messages_of(self.world, conversation_id=conversation_id, token=token)
+        return views.messages_of(self.world, conversation_id=conversation_id, token=token)
 
     def requests(self) -> list[dict[str, Any]]:
         """The log of requests: ``GET /_emulator/requests``."""
-        return admin.requests_of(self.world)
+        return views.requests_of(self.world)
 
     def inject(self, kind: str, **fault: Any) -> str:
         """
@@ -169,13 +190,38 @@ class Emulator:
             AgentError: It cannot be.
         """
         data = {key: value for key, value in {"text": text, **what}.items() if value is not None}
-        entry = admin.act_as_agent(self.world, data, self.now())
+        entry = orders.act_as_agent(self.world, data, self.now())
         self.pump()
         return entry.body.id or ""
 
     def disconnect(self, *, read_only: bool | None = None, **whom: Any) -> str:
         """End a conversation as the agent; `read_only` None: as the settings say."""
         return self.say(event="disconnect", read_only=read_only, **whom)
+
+    def trigger(self, what: str, **whom: Any) -> list[str]:
+        """
+        Let the far side do something to a guest at once: ``POST /_emulator/trigger``.
+
+        Args:
+            what: One of `guestwire.emulator.triggers.KINDS`.
+            **whom: `conversation_id` or `token`; default: the guest whose conversation began last. And the kind's
+                parameters.
+
+        Returns:
+            The ids of the messages that came of it.
+
+        Raises:
+            TriggerError: There is no such kind, or not with these parameters.
+            AgentError: It cannot be.
+        """
+        ids: list[str] = self.trigger_as_asked({"what": what, **whom})["ids"]
+        return ids
+
+    def trigger_as_asked(self, data: Any) -> dict[str, Any]:
+        """Carry out what ``POST /_emulator/trigger`` takes, and return what it answers."""
+        done = triggers.pull(self.world, data, self.now())
+        self.pump()
+        return done
 
     def advance(self, seconds: float) -> None:
         """Let time pass at once, in seconds: ``POST /_emulator/clock``."""
@@ -332,6 +378,14 @@ def _steady_clock() -> Callable[[], float]:
     # A wall clock that is set back would unexpire sessions and reopen windows.
     start = time.time() - time.monotonic()
     return lambda: start + time.monotonic()
+
+
+def _tls(settings: EmulatorSettings) -> Tls | None:
+    if settings.tls == "off":
+        return None
+    from guestwire.emulator.tls import Tls
+
+    return Tls(settings)
 
 
 def _listen(port: int) -> socket.socket:

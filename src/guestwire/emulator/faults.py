@@ -10,7 +10,7 @@ else, so one more fault in the list does not change when another fires.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -262,6 +262,9 @@ class Firing:
     def get(self, kind: str) -> Fault | None:
         """The fault of this kind, if it strikes."""
         return self._by_kind.get(kind)
+
+    def __iter__(self) -> Iterator[Fault]:
+        return iter(self._by_kind.values())
 
     def kinds(self) -> Iterable[str]:
         """What strikes."""

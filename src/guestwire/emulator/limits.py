@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections import deque
 
+from guestwire.emulator.settings import EmulatorSettings
+
 
 class Window:
     """
@@ -54,3 +56,8 @@ class NoWindow(Window):
     def admit(self, now: float) -> bool:
         """Say yes."""
         return True
+
+
+def window(settings: EmulatorSettings, limit: int, span_s: float) -> Window:
+    """Count a limit, unless the settings say that there are none."""
+    return Window(limit, span_s) if settings.limits == "documented" else NoWindow()

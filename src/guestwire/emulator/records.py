@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -12,6 +13,15 @@ from guestwire.emulator.ids import Draws
 from guestwire.emulator.limits import Window
 from guestwire.protocol.frames import Message
 from guestwire.protocol.gateway import GatewaySession
+
+
+def sha256(token: str) -> str:
+    """The only form in which a token is kept."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class AgentError(ValueError):
+    """The agent's side asked for something that cannot be; the text is a sentence for whoever asked."""
 
 
 class Close(NamedTuple):
@@ -66,6 +76,8 @@ class Conversation(msgspec.Struct, kw_only=True):
     """Custom attributes of all its messages, later ones over earlier ones: participant data."""
     messages: int = 0
     """Messages both ways, without events."""
+    human: str | None = None
+    """The name of the person it was handed over to; None while the bot has it."""
     kept: int = 0
     """Entries of it that are still kept; 0 and ended: forgotten."""
 
@@ -108,6 +120,7 @@ class Session:
         self.expires_at = expires_at
         self.read_only = False
         self.authenticated = False
+        self.login: Login | None = None
         self.messages = messages
         self.configures = configures
         self.history_reads = history_reads
@@ -126,6 +139,17 @@ class Session:
     def guest(self) -> str:
         """A name to call the guest by."""
         return f"guest {self.key.token_sha256[:6]}"
+
+
+class Login:
+    """One sign-in of one person; ends when it is revoked."""
+
+    def __init__(self) -> None:
+        self.revoked = False
+        self.sessions: set[SessionKey] = set()
+
+    def __repr__(self) -> str:
+        return f"<Login of {len(self.sessions)} sessions{', revoked' if self.revoked else ''}>"
 
 
 class SessionKey(NamedTuple):

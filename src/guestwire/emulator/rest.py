@@ -11,7 +11,9 @@ from aiohttp import web
 
 from guestwire.emulator import answers
 from guestwire.emulator.faults import Occurrence
+from guestwire.emulator.hosts import SERVED, regional
 from guestwire.emulator.settings import EmulatorSettings
+from guestwire.emulator.signin import RestProblem
 
 if TYPE_CHECKING:
     from guestwire.emulator.app import Emulator
@@ -32,6 +34,14 @@ def error(status: int, code: str, message: str, *, retry_after_s: float | None =
     headers = None if retry_after_s is None else {"Retry-After": f"{retry_after_s:g}"}
     body = {"message": message, "code": code, "status": status, "contextId": "", "details": [], "errors": []}
     return json_response(body, status, headers)
+
+
+async def read_json(request: web.Request) -> Any:
+    """Read a JSON body; None for what is none."""
+    try:
+        return msgspec.json.decode(await request.read())
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
 
 
 class Rest:
@@ -57,6 +67,22 @@ class Rest:
         ]
 
     @web.middleware
+    async def hosts(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Serve under a name of the platform what the real host serves; under every other name everything."""
+        host = regional(request.host)
+        if host is None or host.serves(request.path):
+            return await handler(request)
+        served = ", ".join(
+            f"{beginning}* on {part}.{host.domain}" for part, paths in SERVED.items() for beginning in paths
+        )
+        return error(
+            404,
+            "not.found",
+            f"{host.part}.{host.domain} does not serve {request.path}. The emulator serves {served}; "
+            "everything on 127.0.0.1.",
+        )
+
+    @web.middleware
     async def faults(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let faults strike HTTP requests; the admin API and the WebSocket have their own ways."""
         if request.path.startswith("/_emulator") or request.path == "/v1":
@@ -78,8 +104,10 @@ class Rest:
         """GET config.json: public, no sign-in."""
         if request.match_info["id"].lower() != self._world.deployment_id.lower():
             return error(404, "not.found", "No such deployment.")
-        base_url = self._emulator.url
-        return json_response(config_json(self._emulator.settings, self._world.deployment_id, base_url))
+        host = regional(request.host)
+        api_url = host.url("api", request.scheme) if host else self._emulator.url
+        messaging_url = host.url("webmessaging", request.scheme) if host else self._emulator.url
+        return json_response(config_json(self._emulator.settings, self._world.deployment_id, api_url, messaging_url))
 
     async def domains(self, request: web.Request) -> web.Response:
         """GET domains.json: which hosts may embed the messenger."""
@@ -123,23 +151,22 @@ class Rest:
     # --- sign-in ---
 
     async def exchange(self, request: web.Request) -> web.Response:
-        """POST an OAuth code for a JWT; any code will do."""
-        if not self._emulator.settings.auth_enabled:
-            return error(403, "feature.toggle.disabled", "Authentication is not enabled for this deployment.")
-        return json_response({"jwt": self._world.sign_in(), "refreshToken": self._world.draws.hex32()})
+        """POST an OAuth code, or an idToken, for a JWT; any will do."""
+        return _answer(self._world.signin.exchange(await read_json(request), self._emulator.now()))
 
     async def refresh(self, request: web.Request) -> web.Response:
-        """POST a refresh token for another JWT; any token will do."""
-        if not self._emulator.settings.auth_enabled:
-            return error(403, "feature.toggle.disabled", "Authentication is not enabled for this deployment.")
-        return json_response({"jwt": self._world.sign_in()})
+        """POST a refresh token for another JWT."""
+        return _answer(self._world.signin.refresh(await read_json(request), self._emulator.now()))
 
     async def revoke(self, request: web.Request) -> web.Response:
         """DELETE: sign the guest out everywhere."""
-        _, _, jwt = request.headers.get("Authorization", "").partition(" ")
-        known = self._world.sign_out(jwt.strip())
+        scheme, _, jwt = request.headers.get("Authorization", "").partition(" ")
+        login = self._world.signin.revoke(jwt.strip() if scheme.lower() == "bearer" else "", self._emulator.now())
+        if isinstance(login, RestProblem):
+            return error(*login)
+        self._world.registry.log_out(login)
         self._emulator.pump()
-        return web.Response(status=204) if known else error(401, "bad.credentials", "Invalid login credentials.")
+        return web.Response(status=204)
 
     # --- storage ---
 
@@ -157,7 +184,7 @@ class Rest:
         async for chunk in request.content.iter_chunked(65536):
             if len(content) < most:
                 content += chunk
-        self._world.uploaded(file, bytes(content), self._emulator.now())
+        self._world.files.uploaded(file, bytes(content), self._emulator.now())
         self._emulator.pump()
         return web.Response(status=200)
 
@@ -175,6 +202,10 @@ class Rest:
         )
 
 
+def _answer(found: dict[str, str] | RestProblem) -> web.Response:
+    return error(*found) if isinstance(found, RestProblem) else json_response(found)
+
+
 def _page(request: web.Request) -> tuple[int, int]:
     page_size = int(request.query.get("pageSize", DEFAULT_PAGE))
     page_number = int(request.query.get("pageNumber", 1))
@@ -183,7 +214,7 @@ def _page(request: web.Request) -> tuple[int, int]:
     return page_size, page_number
 
 
-def config_json(settings: EmulatorSettings, deployment_id: str, base_url: str) -> dict[str, Any]:
+def config_json(settings: EmulatorSettings, deployment_id: str, api_url: str, messaging_url: str) -> dict[str, Any]:
     """
     Describe the deployment as its public config.json does, in accord with the settings.
 
@@ -191,7 +222,7 @@ def config_json(settings: EmulatorSettings, deployment_id: str, base_url: str) -
     """
     disconnect = {"off": "Send", "send": "Send", "read_only": "ReadOnly"}[settings.conversation_disconnect]
     conversations = {
-        "messagingEndpoint": f"ws{base_url.removeprefix('http')}",
+        "messagingEndpoint": f"ws{messaging_url.removeprefix('http')}",
         "showAgentTypingIndicator": True,
         "showUserTypingIndicator": settings.typing_enabled,
         "autoStart": {"enabled": settings.auto_start},
@@ -206,7 +237,7 @@ def config_json(settings: EmulatorSettings, deployment_id: str, base_url: str) -
         "version": "1",
         "languages": ["en-us"],
         "defaultLanguage": "en-us",
-        "apiEndpoint": base_url,
+        "apiEndpoint": api_url,
         "status": settings.deployment_status,
         "messenger": {
             "enabled": True,

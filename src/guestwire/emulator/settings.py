@@ -46,7 +46,14 @@ class EmulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     seed: int = 1
     """Seed of all that is drawn: ids, delays, fault draws, a bot's choices. Same seed and requests, same run."""
     script: str = ""
-    """Bot: a path to a TOML script, or `echo` or `support`, which are built in; empty: no bot."""
+    """Bot: a path to a TOML script, or `echo`, `showcase` or `support`, which are built in; empty: no bot."""
+    tls: Literal["off", "generated", "files"] = "off"
+    """`generated`: https and wss, with a certificate made at the start and the CA file to trust it by. `files`: with
+    `tls_certificate` and `tls_key`."""
+    tls_certificate: str = ""
+    """Path of the certificate chain, PEM, for `tls` = files."""
+    tls_key: str = ""
+    """Path of its private key, PEM, without a passphrase."""
 
     # --- limits ---
 
@@ -97,6 +104,9 @@ class EmulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """A session ends after this silence in both directions, seconds. Default of the platform: 72 h (high)."""
     jwt_life_s: Count = 60
     """Life of the key to the history, seconds. "About a minute" (medium)."""
+    auth_jwt_life_s: Count = 3600
+    """Life of the JWT that a sign-in is exchanged for, seconds; configuring with an older one gets 401. Not published
+    (low)."""
     download_url_life_s: Count = 600
     """Life of a download URL, seconds; afterwards 404. Vendor's client (high)."""
     upload_url_life_s: Count = 600

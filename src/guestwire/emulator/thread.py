@@ -46,6 +46,8 @@ class EmulatorThread:
         self.url = self._emulator.url
         #: URL of the WebSocket, without its query.
         self.ws_url = self._emulator.ws_url
+        #: Path of the CA certificate to verify it by; None without TLS, or with a certificate of yours.
+        self.ca_file = self._emulator.ca_file
         #: The one deployment there is.
         self.deployment_id = self._emulator.deployment_id
 
@@ -118,6 +120,10 @@ class EmulatorThread:
     def disconnect(self, *, read_only: bool | None = None, **whom: Any) -> str:
         """See `Emulator.disconnect`."""
         return self._call(self._emulator.disconnect, read_only=read_only, **whom)
+
+    def trigger(self, what: str, **whom: Any) -> list[str]:
+        """See `Emulator.trigger`."""
+        return self._call(self._emulator.trigger, what, **whom)
 
     def advance(self, seconds: float) -> None:
         """See `Emulator.advance`."""

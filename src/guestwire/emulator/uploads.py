@@ -9,13 +9,52 @@ import hmac
 import pathlib
 from collections.abc import Callable
 
+import msgspec
+
 from guestwire.emulator.ids import Draws
-from guestwire.emulator.records import File, Problem, SessionKey, Tally
+from guestwire.emulator.records import AgentError, File, Problem, SessionKey, Tally
 from guestwire.emulator.settings import EmulatorSettings
 from guestwire.protocol.frames import Attachment, OnAttachment
 
+#: What a file of a given size is made of.
+_FILLER = b"guestwire emulator. "
 #: Download URLs of one file that are valid at the same time; the oldest ends first.
 _MAX_DOWNLOADS = 100
+
+
+class Handout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A file that an agent sends: its `text`, its bytes as `base64`, or only a `size` in bytes."""
+
+    name: str
+    type: str = "application/octet-stream"
+    text: str | None = None
+    base64: str | None = None
+    size: int | None = None
+
+    def content(self, most: int) -> bytes:
+        """
+        Make its bytes.
+
+        Raises:
+            ValueError: It cannot be; the text says why. More than `most` bytes cannot be.
+        """
+        if sum(each is not None for each in (self.text, self.base64, self.size)) != 1:
+            raise ValueError("a file has exactly one of text, base64, size")
+        if not self.name or not self.name.isprintable() or "/" in self.name:
+            raise ValueError("a file has a name, without '/'")
+        if self.size is not None and not 0 <= self.size <= most:
+            raise ValueError(f"size must be from 0 to {most} bytes: max_file_kb")
+        if self.size is not None:
+            return (_FILLER * (self.size // len(_FILLER) + 1))[: self.size]
+        try:
+            content = (
+                (self.text or "").encode() if self.base64 is None else base64.b64decode(self.base64, validate=True)
+            )
+        except ValueError as error:
+            raise ValueError("the file's base64 or text cannot be read") from error
+        if len(content) > most:
+            raise ValueError(f"a file has at most {most} bytes: max_file_kb")
+        return content
 
 
 class Uploads:
@@ -123,6 +162,35 @@ class Uploads:
             sha256=hashlib.sha256(file.content).hexdigest(),
         )
 
+    # --- from the agent's side ---
+
+    def hand_out(self, session: SessionKey, handout: Handout, now: float) -> File:
+        """
+        Keep a file that an agent sends: sent already, the session's own from now on.
+
+        Raises:
+            AgentError: It cannot be sent.
+        """
+        try:
+            content = handout.content(self._settings.max_file_kb * 1000)
+        except ValueError as error:
+            raise AgentError(str(error)) from error
+        file = File(
+            id=self._draws.uuid(),
+            session=session,
+            name=handout.name,
+            type=handout.type,
+            size=len(content),
+            md5=None,
+            secret=self._draws.hex32(),
+            headers={},
+            url_expires_at=now,
+        )
+        self._files[file.id] = file
+        self._keep(file, content)
+        file.state, file.ready_at = "sent", now
+        return file
+
     # --- over HTTP ---
 
     def for_upload(self, file_id: str, secret: str, headers: dict[str, str], now: float) -> File | None:
@@ -145,10 +213,13 @@ class Uploads:
 
     def store(self, file: File, content: bytes) -> None:
         """Keep what was PUT; whether it is any good is found out later."""
-        file.content = content
         file.state = "uploaded"
-        self._stored_bytes += len(content)
         self._tally.uploads += 1
+        self._keep(file, content)
+
+    def _keep(self, file: File, content: bytes) -> None:
+        file.content = content
+        self._stored_bytes += len(content)
         while self._stored_bytes > self._settings.max_stored_mb * 1_000_000 and len(self._files) > 1:
             self._remove(next(iter(self._files.values())))
             self._tally.dropped_files += 1

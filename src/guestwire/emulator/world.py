@@ -1,9 +1,13 @@
 """
 `World`: what is true at the emulated platform. No socket, no clock, no loop; every verb takes `now`.
 
-The world owns sessions, conversations and histories and one `GatewaySession` per connection. Its owner (the app) calls
-`upgrade`, `receive`, `lost`, the agent's verbs and the history's, then carries out the `outputs` of the connections in
-`delivery.take_touched()`, and calls `delivery.run_due` no later than `delivery.next_due()`.
+Here a request goes through faults and limits to its answer. What else is decided has rooms of its own: which session a
+token opens (`registry`), who is signed in (`signin`), what was said (`ledger`), what agents do (`desk`), files
+(`files`, `uploads`), who is told of it (`feed`).
+
+The owner (the app) calls `upgrade`, `receive`, `lost`, the desk's verbs and the history's, then carries out the
+`outputs` of the connections in `delivery.take_touched()`, and calls `delivery.run_due` no later than
+`delivery.next_due()`.
 
 Order. A message is *accepted* the moment its request is processed: from then on agents see it, and the order of
 acceptance is the order in which they see. Its echo comes later, to the connections that were attached at acceptance (a
@@ -15,83 +19,58 @@ The token is a secret: only its SHA-256 is kept here, shown or logged.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import itertools
 from collections import deque
-from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
-from guestwire.emulator import answers
-from guestwire.emulator.agents import Script, disconnect_event
+from guestwire.emulator import answers, views
+from guestwire.emulator.agents import Script
 from guestwire.emulator.delivery import Delivery
+from guestwire.emulator.desk import Desk
 from guestwire.emulator.faults import NOTHING, FaultBook, Firing, Occurrence
-from guestwire.emulator.ids import Draws, iso_time
-from guestwire.emulator.limits import NoWindow, Window
+from guestwire.emulator.feed import Feed
+from guestwire.emulator.files import Files
+from guestwire.emulator.hosts import host_of
+from guestwire.emulator.ids import Draws
+from guestwire.emulator.ledger import Ledger
+from guestwire.emulator.limits import window
 from guestwire.emulator.records import (
-    ABORT,
-    Close,
     Connection,
     Conversation,
     Entry,
-    File,
     Jwt,
     Logged,
     Problem,
     Session,
     SessionKey,
     Tally,
+    sha256,
 )
-from guestwire.emulator.rules import BAD_REQUEST, attachment_ids_of, attributes_of, message_id_of, message_problem
+from guestwire.emulator.registry import Registry
+from guestwire.emulator.rules import attributes_of, message_problem
 from guestwire.emulator.settings import EmulatorSettings
+from guestwire.emulator.signin import SignIn
 from guestwire.emulator.uploads import Uploads
 from guestwire.protocol import codec
 from guestwire.protocol.frames import (
     STRING,
-    AttachmentDeletedResponse,
-    Body,
     CloseSession,
     ConfigureAuthenticatedSession,
     ConfigureSession,
-    ConnectionClosedEvent,
     DeleteAttachment,
     Echo,
-    Event,
-    GenerateUrlError,
     GetAttachment,
     GetConfiguration,
     GetJwt,
     JwtResponse,
-    LogoutEvent,
     Malformed,
     Message,
     OnAttachment,
     OnMessage,
-    Presence,
-    PresignedUrlResponse,
     Request,
-    SessionClearedEvent,
     StringBody,
-    UploadFailureEvent,
-    UploadSuccessEvent,
 )
-from guestwire.protocol.gateway import Asked, GatewaySession, Refused
-
-#: Longest session token (vendor's FAQ).
-MAX_TOKEN = 2048
-#: Remembered for deduplication, per session and kind.
-_MAX_REMEMBERED = 10_000
-
-
-def sha256(token: str) -> str:
-    """The only form in which a token is kept."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-class AgentError(ValueError):
-    """The agent's side asked for something that cannot be; the text is a sentence for whoever asked."""
+from guestwire.protocol.gateway import Asked, Refused
 
 
 class World:
@@ -108,37 +87,56 @@ class World:
     def __init__(self, settings: EmulatorSettings, script: Script | None = None) -> None:
         self.settings = settings
         self.base_url = ""
-        self.connections: dict[int, Connection] = {}
+        self.script = script
         self.delivery = Delivery()
-        self._script = script
+        self.feed = Feed()
         self._begin()
 
     def _begin(self) -> None:
-        settings = self.settings
-        self.draws = Draws(settings.seed)
+        settings, delivery = self.settings, self.delivery
+        delivery.forget()
+        self.draws = draws = Draws(settings.seed)
         self.deployment_id = settings.deployment_id or Draws(settings.seed, "deployment").uuid()
-        self._generations: dict[str, int] = {}
         self.faults = FaultBook(settings.seed)
-        self.tally = Tally()
-        self.sessions: dict[SessionKey, Session] = {}
-        self.conversations: dict[str, Conversation] = {}
-        self.entries: deque[Entry] = deque()
+        self.tally = tally = Tally()
         self.log: deque[Logged] = deque(maxlen=settings.request_log)
-        self.uploads = Uploads(settings, self.draws, self.tally, lambda: self.base_url)
-        self._connects = self._window(settings.connects_per_minute, 60.0)
+        self.ledger = Ledger(settings, tally, self.feed)
+        self.signin = SignIn(settings, self.deployment_id, draws)
+        self.registry = Registry(settings, self.deployment_id, delivery, self.ledger, self.signin, tally)
+        self.uploads = Uploads(settings, draws, tally, lambda: self.base_url)
+        self.files = Files(settings, self.uploads, self.registry, delivery, draws)
+        self.desk = Desk(settings, self.script, self.registry, self.ledger, self.uploads, delivery, tally)
+        self._connects = window(settings, settings.connects_per_minute, 60.0)
         self._jwts: dict[str, Jwt] = {}
-        self._signed_in: dict[str, SessionKey | None] = {}
-        self.delivery.forget()
-        self._numbers = itertools.count(1)
 
     def reset(self) -> None:
         """Begin again with the same settings and seed; every connection is closed."""
         for connection in list(self.connections.values()):
-            self._close(connection)
+            self.registry.close(connection)
         self._begin()
+        self.feed.tell("reset", lambda: {"deployment_id": self.deployment_id})
 
-    def _window(self, limit: int, span_s: float) -> Window:
-        return Window(limit, span_s) if self.settings.limits == "documented" else NoWindow()
+    # --- what there is ---
+
+    @property
+    def connections(self) -> dict[int, Connection]:
+        """Every open connection, by its number."""
+        return self.registry.connections
+
+    @property
+    def sessions(self) -> dict[SessionKey, Session]:
+        """Every session that has not ended, or not been found to have expired."""
+        return self.registry.sessions
+
+    @property
+    def conversations(self) -> dict[str, Conversation]:
+        """Every conversation that is kept, oldest first."""
+        return self.ledger.conversations
+
+    @property
+    def entries(self) -> deque[Entry]:
+        """Everything that was said, in visible order."""
+        return self.ledger.entries
 
     # --- connections ---
 
@@ -160,8 +158,6 @@ class World:
             self.tally.upgrades_refused += 1
             self.log.append(Logged(now, 0, "", "connect", answer))
             return answer
-        self.tally.connections_opened += 1
-        self.connections[answer.number] = answer
         self.log.append(Logged(now, answer.number, "", "connect", "ok"))
         return answer
 
@@ -176,14 +172,7 @@ class World:
         if not self._connects.admit(now):
             self.tally.throttles["connects_per_minute"] += 1
             return 429
-        connection = Connection(
-            next(self._numbers),
-            GatewaySession(errors_carry_tracing_id=self.settings.errors_carry_tracing_id),
-            self._window(self.settings.requests_per_minute, 60.0),
-            self._window(self.settings.health_checks_per_minute, 60.0),
-        )
-        connection.gateway.connection_opened()
-        return connection
+        return self.registry.connect()
 
     def _origin_allowed(self, origin: str | None, own_host: str) -> bool:
         settings = self.settings
@@ -199,28 +188,7 @@ class World:
     def lost(self, connection: Connection) -> None:
         """The WebSocket is gone, whoever ended it."""
         if connection.open:
-            self._end(connection)
-
-    def _end(self, connection: Connection) -> None:
-        connection.open = False
-        connection.held.clear()
-        self.connections.pop(connection.number, None)
-        self._detach(connection)
-        connection.gateway.connection_lost()
-
-    def _detach(self, connection: Connection) -> None:
-        session, connection.session = connection.session, None
-        if session is not None and connection in session.connections:
-            session.connections.remove(connection)
-
-    def _close(self, connection: Connection, code: int | None = None) -> None:
-        self.delivery.flush(connection)
-        self.delivery.output(connection, Close(code or self.settings.server_close_code))
-        self._end(connection)
-
-    def _abort(self, connection: Connection) -> None:
-        self.delivery.output(connection, ABORT)
-        self._end(connection)
+            self.registry.end(connection)
 
     def overrun(self, connection: Connection) -> None:
         """The client does not read what it is sent: give it up."""
@@ -240,7 +208,7 @@ class World:
         token_sha256 = self._sha256_of(connection, request)
         if self.delivery.pending > self.settings.max_pending:
             self.tally.overloads += 1
-            self._abort(connection)
+            self.registry.abort(connection)
             self.log.append(Logged(now, connection.number, token_sha256, action, "dropped"))
             return
         answered = self._process(connection, request, token_sha256, now)
@@ -270,7 +238,7 @@ class World:
             pass
         elif session is not None and now >= session.expires_at and not _configures(request):
             # Expiry is told lazily: on the first request after it (vendor's client, uml/sessionDuration).
-            self._expire(session)
+            self.registry.expire(session)
             return 4006
         else:
             gateway.receive_request(request)
@@ -307,9 +275,9 @@ class World:
             for data in frames:
                 self.delivery.ship(lambda data=data: [(connection, data)], firing, now, now)  # type: ignore[misc]
         elif ruin.kind == "drop_after_accept":
-            self._abort(connection)
+            self.registry.abort(connection)
         elif ruin.kind == "close_with":
-            self._close(connection, ruin["code"])
+            self.registry.close(connection, ruin["code"])
         elif ruin.kind == "silent_peer":
             connection.silent = "mute"
         elif not isinstance(request, Malformed):
@@ -320,8 +288,9 @@ class World:
     def strike(self, occurrence: Occurrence) -> Firing:
         """Let the faults know of an occurrence; those that fire are counted."""
         firing = self.faults.strike(occurrence)
-        for kind in firing.kinds():
-            self.tally.faults_fired[kind] += 1
+        for fault in firing:
+            self.tally.faults_fired[fault.kind] += 1
+            self.feed.tell("fault", lambda fault=fault: views.fault_view(fault, occurrence))  # type: ignore[misc]
         return firing
 
     def _strike_before(self, connection: Connection, request: Request, firing: Firing, now: float) -> str | int | None:
@@ -336,10 +305,10 @@ class World:
             return self._count_refusals(connection)
         if firing.get("expire_session") and connection.session is not None:
             connection.session.expires_at = now
-            self._expire(connection.session)
+            self.registry.expire(connection.session)
             return 4006
         if firing.get("drop_before_accept"):
-            self._abort(connection)
+            self.registry.abort(connection)
             return "dropped"
         return self._strike_unless_accepting(connection, request, firing)
 
@@ -352,7 +321,7 @@ class World:
             return self._count_error(fault["code"])
         fault = firing.get("close_with")
         if fault:
-            self._close(connection, fault["code"])
+            self.registry.close(connection, fault["code"])
             return "dropped"
         if firing.get("silent_peer"):
             connection.silent = "deaf"
@@ -406,7 +375,7 @@ class World:
 
     def _answer(self, connection: Connection, request: Request, now: float, firing: Firing) -> None:
         if _configures(request):
-            self._configure(connection, request, now)  # type: ignore[arg-type]
+            self.registry.configure(connection, request, now)  # type: ignore[arg-type]
             return
         session = connection.session
         if session is None:
@@ -422,159 +391,20 @@ class World:
             case GetConfiguration():
                 connection.gateway.answer(request.tracing_id, answers.configuration(self.settings))
             case CloseSession():
-                self._close_session(connection, session, request)
+                self.registry.close_session(connection, session, request)
             case OnAttachment():
-                self._presign(connection, session, request, now)
+                self.files.presign(connection, session, request, now)
             case GetAttachment():
-                self._answer_download(connection, session, request, now)
+                self.files.answer_download(connection, session, request, now)
             case DeleteAttachment():
-                self._answer_delete(connection, session, request)
-
-    def _configure(
-        self, connection: Connection, request: ConfigureSession | ConfigureAuthenticatedSession, now: float
-    ) -> None:
-        token = request.token or ""
-        key = SessionKey(self.deployment_id, sha256(token))
-        session = self.sessions.get(key)
-        if session is not None and now >= session.expires_at:
-            self._expire(session, quiet=connection)
-            session = None
-        problem = self._configure_problem(request, session, key)
-        if problem:
-            connection.gateway.refuse_session(request, *problem)
-            return
-        previous = session
-        if session is not None and request.start_new:
-            self._replace(session, keep=connection)
-            session = None
-        is_new = session is None
-        if session is None:
-            session = self._new_session(key, previous, now)
-        stepped_up = self._sign_in(connection, session, request, now)
-        self._attach(connection, session)
-        connection.gateway.grant_session(
-            request, answers.session_response(self.settings, session, is_new=is_new, stepped_up=stepped_up)
-        )
-
-    def _configure_problem(
-        self, request: ConfigureSession | ConfigureAuthenticatedSession, session: Session | None, key: SessionKey
-    ) -> Problem | None:
-        if (request.deployment_id or "").lower() != self.deployment_id.lower() or len(request.token or "") > MAX_TOKEN:
-            return BAD_REQUEST
-        if isinstance(request, ConfigureSession):
-            downgrade = session is not None and session.authenticated
-            return Problem(4017, "Cannot downgrade an authenticated session") if downgrade else None
-        if not self.settings.auth_enabled:
-            return Problem(403, "HTTP authorization error")
-        code = request.data.code if request.data else None
-        if code not in self._signed_in:
-            return Problem(401, "User is unauthorized")
-        self._signed_in[code] = key
-        return None
-
-    def _new_session(self, key: SessionKey, previous: Session | None, now: float) -> Session:
-        settings = self.settings
-        session = Session(
-            key,
-            now + settings.session_duration_s,
-            messages=previous.messages if previous else self._window(settings.messages_per_second, 1.0),
-            configures=previous.configures if previous else self._window(settings.configures_per_minute, 60.0),
-            history_reads=previous.history_reads if previous else self._window(settings.history_per_minute, 60.0),
-            name=(settings.seed, key.token_sha256, self._generation(key)),
-        )
-        if previous is None:
-            session.configures.admit(now)
-        self.sessions[key] = session
-        if len(self.sessions) > settings.max_sessions:
-            idle = next((old for old in self.sessions.values() if not old.connections and old is not session), None)
-            if idle is not None:
-                del self.sessions[idle.key]
-                self.tally.dropped_sessions += 1
-        return session
-
-    def _generation(self, key: SessionKey) -> object:
-        """The how-many-eth session of its token this is: one more part of the name of its draws."""
-        self.tally.sessions_created += 1
-        generation = self._generations.get(key.token_sha256, 0) + 1
-        if generation == 1 and len(self._generations) >= self.settings.max_sessions:
-            return f"of all {self.tally.sessions_created}"  # no room to count per token: still never twice the same
-        self._generations[key.token_sha256] = generation
-        return generation
-
-    def _attach(self, connection: Connection, session: Session) -> None:
-        if connection.session is session:
-            return
-        self._detach(connection)
-        connection.session = session
-        session.connections.append(connection)
-        while len(session.connections) > self.settings.connections_per_session:
-            self.tally.evictions += 1
-            self._let_go(session.connections[0])
-
-    def _let_go(self, connection: Connection, body: ConnectionClosedEvent | LogoutEvent | None = None) -> None:
-        """Tell a connection that it is not wanted any more, and close it."""
-        connection.gateway.release(body)
-        self._close(connection)
-
-    def _replace(self, session: Session, keep: Connection) -> None:
-        """
-        Make way for a new session of the same token.
-
-        What becomes of the token's other connections is not published; being let go of is the one thing they
-        can understand.
-        """
-        self._end_conversation(session)
-        for other in [other for other in session.connections if other is not keep]:
-            self._let_go(other)
-        self._detach(keep)
-        self.sessions.pop(session.key, None)
-
-    def _expire(self, session: Session, quiet: Connection | None = None) -> None:
-        """End a session for good; `quiet` finds out by its own configure request that it is new."""
-        self.tally.sessions_expired += 1
-        self._end_conversation(session)
-        if self.sessions.get(session.key) is session:
-            del self.sessions[session.key]
-        for connection in list(session.connections):
-            self._detach(connection)
-            if connection is not quiet:
-                connection.gateway.expire()
-                self.delivery.flush(connection)
-
-    def _sign_in(
-        self,
-        connection: Connection,
-        session: Session,
-        request: ConfigureSession | ConfigureAuthenticatedSession,
-        now: float,
-    ) -> bool:
-        """Note that the guest is signed in. Returns whether that was a step up from an anonymous session."""
-        if isinstance(request, ConfigureSession) or session.authenticated:
-            return False
-        session.authenticated = True
-        if connection.session is not session:
-            return False
-        for other in [other for other in session.connections if other is not connection]:
-            self._let_go(other, ConnectionClosedEvent(reason="signedIn", reason_code="signedIn"))
-        signed_in = Message(type="Event", events=[Event(event_type="Presence", presence=Presence(type="SignIn"))])
-        body = answers.inbound(signed_in, session, session.draws, now)
-        connection.gateway.push(body)
-        return True
-
-    def _close_session(self, connection: Connection, session: Session, request: CloseSession) -> None:
-        others = [other for other in session.connections if other is not connection]
-        if request.close_all_connections:
-            for other in others:
-                self._let_go(other)
-        self._detach(connection)
-        connection.gateway.end_session(request.tracing_id, answers.closed_response(self.settings))
+                self.files.answer_delete(connection, session, request)
 
     # --- messages from the guest ---
 
     def _take_message(
         self, connection: Connection, session: Session, request: OnMessage, now: float, firing: Firing
     ) -> None:
-        found = self._attachments(session, request, now)
+        found = self.files.referred_to(session, request, now)
         problem = found if isinstance(found, Problem) else message_problem(self.settings, session, request)
         if problem:
             connection.gateway.refuse(request, *problem)
@@ -587,11 +417,13 @@ class World:
         body = answers.inbound(
             message, session, session.draws, now, [self.uploads.attached(file, now) for file in found]
         )
-        known = self._known(session, request)
+        known = self.ledger.known(session, request)
         if known is not None:
             body = known.body
         elif message.type == "Event" and not message.presence():
-            self._prolong(session, now)
+            self.ledger.prolong(session, now)
+            if session.conversation is not None:
+                self.ledger.tell_event(session.conversation, body)
             if not self.settings.echo_typing:
                 return
         else:
@@ -600,36 +432,14 @@ class World:
                 file.state = "sent"
         due = self._ship_echo(connection, session, request.tracing_id, body, firing, now)
         if known is None and message.type != "Event":
-            self._react(session, message.text or "", due)
+            self.desk.react(session, body, due)
         elif known is None and "Join" in message.presence():
-            self._react(session, None, due)
-
-    def _attachments(self, session: Session, request: OnMessage, now: float) -> list[File] | Problem:
-        """The files that a message refers to, in whichever place."""
-        ids = attachment_ids_of(request)
-        if len(ids) > 1:
-            return BAD_REQUEST  # one at a time: the vendor's schema says so of `content`
-        files = []
-        for file_id in ids:
-            file = self.uploads.owned(session.key, file_id, now)
-            if isinstance(file, Problem):
-                return file
-            files.append(file)
-        return files
-
-    def _known(self, session: Session, request: OnMessage) -> Entry | None:
-        """The entry that this message repeats, where a setting says that the platform would notice."""
-        if self.settings.dedupe_tracing_id and request.tracing_id in session.by_tracing_id:
-            return session.by_tracing_id[request.tracing_id or ""]
-        message_id = message_id_of(request)
-        if self.settings.dedupe_message_id and message_id is not None:
-            return session.by_message_id.get(message_id)
-        return None
+            self.desk.react(session, None, due)
 
     def _accept(self, session: Session, request: OnMessage, body: Message, now: float) -> Entry:
         """From here on the message is true: agents see it, history will show it."""
         attributes = attributes_of(self.settings, request)
-        conversation = self._conversation(session, now)
+        conversation = self.ledger.conversation(session, now)
         conversation.attributes.update(attributes)
         entry = Entry(
             session=session,
@@ -639,12 +449,11 @@ class World:
             custom_attributes=attributes,
             received_at=now,
         )
-        self._record(entry)
-        self._prolong(session, now)
+        self.ledger.record(entry)
+        self.ledger.prolong(session, now)
         if entry.is_message:
             self.tally.messages_accepted += 1
-            _remember(session.by_tracing_id, request.tracing_id if self.settings.dedupe_tracing_id else None, entry)
-            _remember(session.by_message_id, message_id_of(request) if self.settings.dedupe_message_id else None, entry)
+            self.ledger.remember(request, entry)
         return entry
 
     def _ship_echo(
@@ -680,134 +489,14 @@ class World:
         return due
 
     def _clear(self, session: Session, request: OnMessage, message: Message, now: float) -> None:
-        """Echo, SessionClearedEvent, wipe, ConnectionClosedEvent (vendor's client, uml/clearConversation)."""
+        """Echo, SessionClearedEvent, ConnectionClosedEvent, wipe (vendor's client, uml/clearConversation)."""
         body = answers.inbound(message, session, session.draws, now)
         data = answers.encode(body, request.tracing_id)
-        self._end_conversation(session)
-        for connection in list(session.connections):
-            self.delivery.write(connection, data)
-            connection.gateway.release(SessionClearedEvent())
-            self._let_go(connection)
-        if self.sessions.get(session.key) is session:
-            del self.sessions[session.key]
-
-    # --- conversations ---
-
-    def _conversation(self, session: Session, now: float) -> Conversation:
-        if session.conversation is None:
-            conversation = Conversation(id=session.draws.uuid(), session=session, started_at=now)
-            session.conversation = self.conversations[conversation.id] = conversation
-        return session.conversation
-
-    def _end_conversation(self, session: Session, now: float | None = None) -> None:
-        conversation, session.conversation = session.conversation, None
-        if conversation is not None:
-            conversation.ended_at = now if now is not None else session.expires_at
-
-    def _prolong(self, session: Session, now: float) -> None:
-        """Any message either way keeps a session alive."""
-        session.expires_at = now + self.settings.session_duration_s
-
-    def _record(self, entry: Entry) -> None:
-        self.entries.append(entry)
-        entry.session.history.append(entry)
-        entry.conversation.kept += 1
-        entry.conversation.messages += entry.is_message
-        while len(self.entries) > self.settings.max_messages:
-            self._forget(self.entries.popleft())
-
-    def _forget(self, oldest: Entry) -> None:
-        # A session's oldest entry is also its history's first, for both grow by the same appends.
-        oldest.session.history.popleft()
-        self.tally.dropped_messages += 1
-        conversation = oldest.conversation
-        conversation.kept -= 1
-        if conversation.kept == 0 and conversation.session.conversation is not conversation:
-            self.conversations.pop(conversation.id, None)
-
-    # --- the agent's side ---
-
-    def _react(self, session: Session, text: str | None, due: float) -> None:
-        """Let the bot answer; `due` is when the guest hears of his own message."""
-        if self._script is None or session.read_only:
-            return
-        name = self._script.name
-        for action in self._script.react(text, session.guest, session.agent_draws):
-            body, mode = action.body, action.disconnect
-
-            def act(now: float, body: Message | None = body, mode: Any = mode) -> None:
-                with contextlib.suppress(AgentError):  # the conversation ended before the bot's turn
-                    if body is None:
-                        self.disconnect(session, mode, now)
-                    else:
-                        self.say(session, body, "Bot", name, now)
-
-            self.delivery.at(due + action.delay_s, act)
-
-    def say(
-        self, session: Session, body: Message, author: Literal["Bot", "Human"], nickname: str | None, now: float
-    ) -> Entry:
-        """
-        Say something to a guest, on every connection he has. Nothing is kept for connections to come.
-
-        Raises:
-            AgentError: The conversation is over.
-        """
-        self._require_live(session, now)
-        body, entry = self._outbound(session, body, author, nickname, now)
-        data = answers.encode(body, None)
         for connection in session.connections:
             self.delivery.write(connection, data)
-        return entry
+        self.registry.clear(session)
 
-    def _require_live(self, session: Session, now: float) -> None:
-        if session.read_only or now >= session.expires_at or self.sessions.get(session.key) is not session:
-            raise AgentError("the conversation is over: the session is read-only, expired or replaced")
-
-    def _outbound(
-        self, session: Session, body: Message, author: str, nickname: str | None, now: float
-    ) -> tuple[Message, Entry]:
-        body = answers.outbound(body, author, nickname, session.agent_draws, now)
-        entry = Entry(
-            session=session,
-            conversation=self._conversation(session, now),
-            body=body,
-            tracing_id=None,
-            custom_attributes={},
-            received_at=now,
-        )
-        self._prolong(session, now)
-        typing_only = entry.body.type == "Event" and not body.presence()
-        if not typing_only:  # the REST enum of events knows no Typing
-            self._record(entry)
-        self.tally.messages_outbound += entry.is_message
-        return body, entry
-
-    def disconnect(self, session: Session, mode: Literal["send", "read_only"] | None, now: float) -> Entry:
-        """
-        End the conversation from the agent's side.
-
-        Args:
-            session: Whose.
-            mode: ``read_only``: the guest may not write any more. ``send``: his next message begins another
-                conversation. None: as `conversation_disconnect` says; when that is off, without `readOnly`.
-            now: Seconds since the epoch.
-
-        Raises:
-            AgentError: The conversation is over already.
-        """
-        self._require_live(session, now)
-        if mode is None and self.settings.conversation_disconnect != "off":
-            mode = self.settings.conversation_disconnect
-        body, entry = self._outbound(session, disconnect_event(mode), "Human", None, now)
-        session.read_only = mode == "read_only"
-        for connection in list(session.connections):
-            connection.gateway.push_disconnect(body, read_only=session.read_only)
-            self.delivery.flush(connection)
-        self._end_conversation(session, now)
-        return entry
-
-    # --- history and sign-in, over REST ---
+    # --- the key to the history ---
 
     def _grant_jwt(self, session: Session, now: float) -> JwtResponse:
         expires_at = int(now + self.settings.jwt_life_s)
@@ -824,105 +513,6 @@ class World:
             return None
         return None if now >= grant.session.expires_at else grant.session
 
-    def sign_in(self) -> str:
-        """Exchange any OAuth code for a JWT: who the guest is, is none of the emulator's business."""
-        jwt = self.draws.jwt(0)
-        self._signed_in[jwt] = None
-        if len(self._signed_in) > self.settings.max_sessions:
-            del self._signed_in[next(iter(self._signed_in))]
-        return jwt
-
-    def sign_out(self, jwt: str) -> bool:
-        """Sign a guest out everywhere: `LogoutEvent` on all his connections. False for an unknown JWT."""
-        if jwt not in self._signed_in:
-            return False
-        key = self._signed_in.pop(jwt)
-        session = self.sessions.get(key) if key else None
-        for connection in list(session.connections) if session else ():
-            self._let_go(connection, LogoutEvent())
-        return True
-
-    # --- files ---
-
-    def _presign(self, connection: Connection, session: Session, request: OnAttachment, now: float) -> None:
-        file = self.uploads.presign(session.key, request, now)
-        if isinstance(file, Problem):
-            self._refuse_upload(connection, request, file)
-            return
-        body = PresignedUrlResponse(
-            attachment_id=file.id,
-            url=self.uploads.upload_url(file),
-            headers=file.headers,
-            file_name=file.name,
-            file_type=file.type,
-        )
-        connection.gateway.answer(request.tracing_id, body)
-
-    def _refuse_upload(self, connection: Connection, request: OnAttachment, problem: Problem) -> None:
-        if not request.errors_as_json:
-            connection.gateway.refuse(request, *problem)
-            return
-        body = GenerateUrlError(
-            error_code=problem.code, error_message=problem.text, attachment_id=request.attachment_id
-        )
-        connection.gateway.refuse_with(request, problem.code, body, envelope_code=self.settings.generate_url_error_code)
-
-    def _answer_download(self, connection: Connection, session: Session, request: GetAttachment, now: float) -> None:
-        file = self.uploads.owned(session.key, request.attachment_id, now)
-        if isinstance(file, Problem):
-            connection.gateway.refuse(request, *file)
-            return
-        body = PresignedUrlResponse(
-            attachment_id=file.id,
-            headers={},
-            url=self.uploads.download_url(file, now),
-            file_name=file.name,
-            file_size=len(file.content),
-            file_type=file.type,
-        )
-        connection.gateway.answer(request.tracing_id, body)
-
-    def _answer_delete(self, connection: Connection, session: Session, request: DeleteAttachment) -> None:
-        problem = self.uploads.withdraw(session.key, request.attachment_id)
-        if problem:
-            connection.gateway.refuse(request, *problem)
-        else:
-            connection.gateway.answer(
-                request.tracing_id, AttachmentDeletedResponse(attachment_id=request.attachment_id)
-            )
-
-    def uploaded(self, file: File, content: bytes, now: float) -> None:
-        """A PUT is complete. Its event follows, on whatever connections the session has by then."""
-        self.uploads.store(file, content)
-        self.delivery.at(
-            now + self.draws.delay_s(self.settings.upload_event_delay_ms), lambda at: self._tell_upload(file, at)
-        )
-
-    def _tell_upload(self, file: File, now: float) -> None:
-        if not self.uploads.known(file):
-            return
-        problem = self.uploads.examine(file, now)
-        body: Body
-        if problem:
-            body = UploadFailureEvent(
-                attachment_id=file.id,
-                error_code=problem.code,
-                error_message=problem.text,
-                timestamp=iso_time(now),
-            )
-        else:
-            url = self.uploads.download_url(file, now)
-            body = UploadSuccessEvent(attachment_id=file.id, download_url=url, timestamp=iso_time(now))
-        session = self.sessions.get(file.session)
-        data = answers.encode(body, None, class_=type(body).__name__)
-        for connection in session.connections if session else ():
-            self.delivery.write(connection, data)
-
-
-def host_of(origin: str) -> str:
-    """The host of an Origin header, which official clients send with and without a scheme."""
-    return (urlsplit(origin if "//" in origin else f"//{origin}").hostname or "").lower()
-
 
 def _configures(request: Request | Malformed) -> bool:
     return isinstance(request, ConfigureSession | ConfigureAuthenticatedSession)
@@ -938,11 +528,3 @@ def _occurrence(request: Request, token_sha256: str) -> Occurrence:
         token_sha256=token_sha256,
         tracing_id=request.tracing_id,
     )
-
-
-def _remember(known: dict[str, Entry], name: str | None, entry: Entry) -> None:
-    if name is None:
-        return
-    known[name] = entry
-    if len(known) > _MAX_REMEMBERED:
-        del known[next(iter(known))]
