@@ -19,10 +19,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from guestwire.answers import Answer, Option
     from guestwire.client import GuestWire, MessageStatus, Status
     from guestwire.errors import (
         AuthenticationError,
         ConfigError,
+        Finding,
         GuestWireError,
         NotFound,
         Rejected,
@@ -30,9 +32,9 @@ if TYPE_CHECKING:
     )
     from guestwire.message import Message
     from guestwire.model import (
+        Attachment,
         Delivery,
         Draft,
-        Finding,
         JournalEntry,
         PartState,
         Reply,
@@ -41,22 +43,26 @@ if TYPE_CHECKING:
     from guestwire.settings import Destination, Limits, RelaySettings, Settings
 
 _HOMES = {
+    "guestwire.answers": ("Answer", "Option"),
     "guestwire.client": ("GuestWire", "MessageStatus", "Status"),
     "guestwire.errors": (
         "AuthenticationError",
         "ConfigError",
+        "Finding",
         "GuestWireError",
         "NotFound",
         "Rejected",
         "StoreError",
     ),
     "guestwire.message": ("Message",),
-    "guestwire.model": ("Delivery", "Draft", "Finding", "JournalEntry", "PartState", "Reply", "Ticket"),
+    "guestwire.model": ("Attachment", "Delivery", "Draft", "JournalEntry", "PartState", "Reply", "Ticket"),
     "guestwire.settings": ("Destination", "Limits", "RelaySettings", "Settings"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Answer",
+    "Attachment",
     "AuthenticationError",
     "ConfigError",
     "Delivery",
@@ -70,6 +76,7 @@ __all__ = [
     "Message",
     "MessageStatus",
     "NotFound",
+    "Option",
     "PartState",
     "Rejected",
     "RelaySettings",

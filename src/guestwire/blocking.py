@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from guestwire import client
 from guestwire.client import MessageStatus, RelayMode, Status
 from guestwire.errors import ConfigError
-from guestwire.model import Draft, Reply, Ticket
+from guestwire.guests import Guests
+from guestwire.model import Draft, ReceivedFile, Reply, Ticket
 
 if TYPE_CHECKING:
     from guestwire.message import Message
@@ -139,9 +140,25 @@ class GuestWire:
         """Return the whole picture."""
         return self._call(lambda wire: wire.status())
 
-    def replies(self, guest: str | None = None, *, after: int = 0) -> list[Reply]:
-        """Return the replies there are, to one guest or to all, with a higher `seq` than `after`."""
-        return self._call(lambda wire: _all_replies(wire, guest, after))
+    def replies(self, guest: str | None = None, *, consumer: str | None = None, after: int = 0) -> list[Reply]:
+        """Return the replies there are, to one guest or to all; as `guestwire.GuestWire.replies`, without waiting."""
+        return self._call(lambda wire: _all_replies(wire, guest, consumer, after))
+
+    def acknowledge(self, reply: Reply, *, consumer: str) -> None:
+        """Say that a reply has been dealt with, under a consumer's name."""
+        self._call(lambda wire: wire.acknowledge(reply, consumer=consumer))
+
+    def fetch(self, reply: Reply, file: ReceivedFile) -> bytes:
+        """Fetch a file that came with a reply."""
+        return self._call(lambda wire: wire.fetch(reply, file))
+
+    def for_guests(self, ask: Callable[[Guests], Coroutine[Any, Any, T]]) -> T:
+        """
+        Do something for guests, and return when it is done.
+
+            wire.for_guests(lambda guests: guests.close("42"))
+        """
+        return self._call(lambda wire: ask(wire.guests))
 
     def _call(self, ask: Callable[[client.GuestWire], Coroutine[Any, Any, T]]) -> T:
         worker = self._here()
@@ -168,8 +185,8 @@ class GuestWire:
             return self._worker
 
 
-async def _all_replies(wire: client.GuestWire, guest: str | None, after: int) -> list[Reply]:
-    return [reply async for reply in wire.replies(guest, after=after, follow=False)]
+async def _all_replies(wire: client.GuestWire, guest: str | None, consumer: str | None, after: int) -> list[Reply]:
+    return [reply async for reply in wire.replies(guest, consumer=consumer, after=after, follow=False)]
 
 
 @atexit.register

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
@@ -23,24 +23,28 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar
 import msgspec
 
 from guestwire.clock import Clock, SystemClock
-from guestwire.errors import GuestWireError, NotFound, Rejected, StoreError
+from guestwire.errors import Finding, GuestWireError, NotFound, Rejected, StoreError
+from guestwire.feed import Feed, TypingFeed
+from guestwire.guests import Guests, fetch
+from guestwire.lane import Route
 from guestwire.model import (
     OPEN_STATES,
     TAKEN_STATES,
     Draft,
-    Finding,
     GuestKey,
     GuestRef,
     JournalEntry,
     MessageId,
     PartBody,
     PartState,
+    ReceivedFile,
     Reply,
     Ticket,
 )
+from guestwire.policy.order import Reorder
 from guestwire.policy.pace import Limit, Pace
 from guestwire.policy.rules import check_draft
-from guestwire.relay import Relay, Route
+from guestwire.relay import Relay
 from guestwire.settings import Destination, RelaySettings, StoreSettings, ad_hoc, ambient_of, choose, load
 from guestwire.store.base import Intake, PartView, StoreStatus
 from guestwire.store.folder import Folder, RelayLock
@@ -97,37 +101,6 @@ class Status(msgspec.Struct, frozen=True):
     """How often each limit was the one that held a message back, by destination; this process only."""
 
 
-class Feed:
-    """
-    News from the journal, for whoever waits in this process.
-
-    Comes from the relay after each commit where the relay runs here; else from the store, by looking.
-    """
-
-    def __init__(self) -> None:
-        self._watchers: set[asyncio.Queue[Sequence[JournalEntry]]] = set()
-
-    def publish(self, entries: Sequence[JournalEntry]) -> None:
-        """Tell everybody."""
-        for queue in self._watchers:
-            queue.put_nowait(entries)
-
-    @property
-    def is_watched(self) -> bool:
-        """Whether anybody waits for news."""
-        return bool(self._watchers)
-
-    @contextlib.contextmanager
-    def watch(self) -> Iterator[asyncio.Queue[Sequence[JournalEntry]]]:
-        """Receive everything from now on."""
-        queue: asyncio.Queue[Sequence[JournalEntry]] = asyncio.Queue()
-        self._watchers.add(queue)
-        try:
-            yield queue
-        finally:
-            self._watchers.discard(queue)
-
-
 class GuestWire:
     """
     Submits messages, sends them, and says what became of them.
@@ -153,12 +126,13 @@ class GuestWire:
         clock: Clock | None = None,
     ) -> None:
         self._destinations = {destination.name: destination for destination in destinations}
-        self._clock = clock or SystemClock()
+        self.clock = clock or SystemClock()
         self._relay_mode = relay
         self._store_settings = store_settings or StoreSettings(path=store)
         self._relay_settings = relay_settings or RelaySettings()
         self._path = store
-        self._feed = Feed()
+        self.feed = Feed()
+        self._typing = TypingFeed()
         self._relay: Relay | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -168,6 +142,8 @@ class GuestWire:
         self._lock: RelayLock
         self._writer: StoreThread
         self._reader: StoreThread
+        #: Sessions, errands and conversations, by the caller's own keys of guests.
+        self.guests = Guests(self)
 
     @classmethod
     def open(
@@ -254,7 +230,7 @@ class GuestWire:
             self._failure = StoreError(
                 "this GuestWire was closed while somebody waited", code="GW-S006", hint="close it after the last wait"
             )
-        self._feed.publish(())
+        self.feed.publish(())
         await self._writer.close()
         await self._reader.close()
         self._lock.release()
@@ -297,7 +273,7 @@ class GuestWire:
             logger.exception("the relay ended with an error", extra={"action": "relay_failed"})
             self._failure = error
             self._lock.release()  # another process may do better
-            self._feed.publish(())
+            self.feed.publish(())
         finally:
             self._relay = None
 
@@ -305,7 +281,12 @@ class GuestWire:
         from guestwire.transports.webmessaging import WebMessagingTransport
 
         relay = Relay(
-            self._writer, self._reader, clock=self._clock, settings=self._relay_settings, publish=self._feed.publish
+            self._writer,
+            self._reader,
+            clock=self.clock,
+            settings=self._relay_settings,
+            publish=self.feed.publish,
+            publish_typing=self._typing.publish,
         )
         for destination in self._destinations.values():
             pace = Pace(limits_of(destination))
@@ -313,32 +294,36 @@ class GuestWire:
                 destination,
                 timing=self._relay_settings,
                 pace=pace,
-                clock=self._clock,
+                clock=self.clock,
                 emit=relay.emitter(destination.name),
+                heard=self._has_heard,
             )
             relay.routes[destination.name] = Route(transport, pace, destination.retry)
         self._relay = relay
         return relay
+
+    async def _has_heard(self, guest: GuestRef, names: Iterable[str]) -> set[str]:
+        return await self._reader.read(lambda store: store.has_heard(guest, names))
 
     async def _watch_store(self) -> None:
         """While another process is the relay, look for its news on behalf of whoever waits here."""
         seen = -1
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
-            if self._relay is not None or not self._feed.is_watched:
+            if self._relay is not None or not self.feed.is_watched:
                 seen = -1
                 continue
             try:
                 if seen < 0:
                     seen = await self._reader.read(SqliteStore.journal_seq)
-                    self._feed.publish(())  # news may have been missed in between: look again
+                    self.feed.publish(())  # news may have been missed in between: look again
                 entries = await self._reader.read(partial(SqliteStore.journal, after=seen, limit=5_000))
             except StoreError as error:
                 logger.warning("the store cannot be read: %s", error, extra={"action": "watch_failed"})
                 continue  # whoever waits here must not wait for ever because of one failed look
             if entries:
                 seen = entries[-1].seq
-                self._feed.publish(entries)
+                self.feed.publish(entries)
 
     # --- submitting ---
 
@@ -384,16 +369,23 @@ class GuestWire:
     async def submit_held(self, messages: Iterable[Message | Draft], batch: str) -> list[Ticket]:
         """Accept messages of a batch, at most 1,000: they enter their lanes only with `let_go`. Raises as `submit`."""
         intakes = self._intakes([self.draft(message) for message in messages])
-        now = self._clock.now()
+        now = self.clock.now()
         return await self._writer.write(lambda store: store.add(intakes, now, held_by=batch))
 
     async def let_go(self, batch: str, path: str, digest: str, rows: int) -> None:
         """Let a batch, stored whole, enter its lanes in order; remember the file that it came from."""
-        now = self._clock.now()
+        now = self.clock.now()
         await self._writer.write(lambda store: store.note_batch(path, digest, rows, now))
         while await self._writer.write(lambda store: store.let_go(batch, SUBMIT_SLICE, now)):
             if self._relay is not None:
                 self._relay.nudge()
+
+    def store_write(self, verb: Callable[[SqliteStore], T]) -> asyncio.Future[T]:
+        """Run a verb of the store in the next transaction, and let the relay look: for what has no method here."""
+        future = self._writer.write(verb)
+        if self._relay is not None:
+            future.add_done_callback(lambda _: None if self._relay is None else self._relay.nudge())
+        return future
 
     def store_read(self, verb: Callable[[SqliteStore], T]) -> asyncio.Future[T]:
         """Run a reading verb of the store: for what has no method here."""
@@ -409,7 +401,7 @@ class GuestWire:
             findings += found
             if not found:
                 delivery = draft.delivery or self._destinations[draft.destination].delivery
-                intakes.append(Intake(draft, (PartBody(draft.text, draft.attributes),), delivery))
+                intakes.append(Intake(draft, (PartBody(draft.text, draft.attributes, draft.answer),), delivery))
         if findings:
             raise Rejected(findings)
         return intakes
@@ -427,7 +419,7 @@ class GuestWire:
         return check_draft(draft, destination.limits)
 
     async def _add(self, intakes: Sequence[Intake]) -> list[Ticket]:
-        now = self._clock.now()
+        now = self.clock.now()
         tickets = await self._writer.write(lambda store: store.add(intakes, now))
         if self._relay is not None:
             self._relay.nudge()
@@ -468,7 +460,7 @@ class GuestWire:
         The entries are those of the whole store; the parts of the tickets are among them.
         """
         waiting = {part for ticket in tickets for part in ticket.part_ids}
-        with self._feed.watch() as news:
+        with self.feed.watch() as news:
             look_again = True
             while True:
                 if look_again:
@@ -492,6 +484,12 @@ class GuestWire:
             for route in self._relay.routes.values():
                 if isinstance(route.trouble, GuestWireError) and route.trouble.code in ("GW-A001", "GW-A002"):
                     raise route.trouble
+
+    def show_typing(self, guest: GuestRef) -> bool:
+        """Tell that a guest types, where this process relays; returns whether it went out."""
+        if self._relay is None:
+            return False
+        return any(route.transport.type(guest) for route in self._relay.routes.values())
 
     def troubles(self) -> list[str]:
         """Why destinations cannot be reached, as far as the relay of this process knows."""
@@ -544,32 +542,81 @@ class GuestWire:
         )
 
     async def replies(
-        self, guest: str | None = None, *, after: int = 0, follow: bool = True
+        self,
+        guest: str | None = None,
+        *,
+        consumer: str | None = None,
+        after: int = 0,
+        follow: bool = True,
+        reorder_s: float | None = None,
     ) -> AsyncGenerator[Reply, None]:
         """
         Yield what the platform said: to one guest, or to all.
 
+        Nothing orders replies on the wire, so each waits a moment for older ones; one that comes later still has `late`
+        set.
+
         Args:
             guest: The caller's key; None: every guest of the store.
-            after: Only replies with a higher `seq`; keep the last one you have dealt with to go on from there.
+            consumer: A name of the caller's: only replies that were not yet acknowledged under it (`acknowledge`) are
+                yielded, also after a restart.
+            after: Only replies with a higher `seq`. They rise in order of arrival, which need not be the order here:
+                whoever has to be sure to skip nothing uses a `consumer`.
             follow: False ends with the newest; True waits for more.
+            reorder_s: How long each waits, in seconds; None: as set (`relay.reorder_s`); 0: in order of arrival.
         """
         guest_ref = None if guest is None else await self.guest_ref(guest)
-        with self._feed.watch() as news:
+        beyond: set[int] = set()
+        if consumer is not None:
+            cursor, beyond = await self._reader.read(partial(SqliteStore.cursor, sink=f"replies:{consumer}"))
+            after = max(after, cursor)
+        waiting = Reorder(self._relay_settings.reorder_s if reorder_s is None else reorder_s)
+        with self.feed.watch() as news:
             while True:
                 found = await self._reader.read(partial(SqliteStore.replies, after=after, limit=500, guest=guest_ref))
                 for reply in found:
                     after = reply.seq
+                    if reply.seq not in beyond:
+                        waiting.push(reply)
+                for reply in waiting.release(self.clock.now()):
                     yield reply
                 if found:
                     continue
                 if not follow:
-                    return
-                await _until_reply(news)
+                    break
+                await _until_reply(news, waiting.next_at, self.clock.now())
+        for reply in waiting.flush():
+            yield reply
+
+    async def acknowledge(self, reply: Reply, *, consumer: str) -> None:
+        """
+        Say that a reply has been dealt with, under a consumer's name; in any order.
+
+        What is not acknowledged is yielded again by `replies(consumer=...)` after a restart.
+        """
+        await self._writer.write(partial(SqliteStore.acknowledge, sink=f"replies:{consumer}", seq=reply.seq))
+
+    def typing(self) -> contextlib.AbstractContextManager[asyncio.Queue[tuple[GuestRef, float]]]:
+        """
+        Receive who is being typed to, and for how many seconds unless something is said before.
+
+        Live only, never stored; nothing comes where another process is the relay.
+        """
+        return self._typing.watch()
+
+    async def fetch(self, reply: Reply, file: ReceivedFile) -> bytes:
+        """
+        Fetch a file that came with a reply. Its address lives for ten minutes; an older one is renewed first.
+
+        Raises:
+            GuestWireError: GW-G002, the file cannot be had.
+        """
+        destination = self._destinations.get(await self.guests.destination_of(reply.guest_ref)) or self.destination
+        return await fetch(destination, file, lambda: self.guests.download_url(reply.guest_ref, file))
 
     async def journal(self, *, after: int | None = None) -> AsyncGenerator[JournalEntry, None]:
         """Yield journal entries as they are committed; from now on, or after a number."""
-        with self._feed.watch() as news:
+        with self.feed.watch() as news:
             seen = await self._reader.read(SqliteStore.journal_seq) if after is None else after
             while True:
                 entries = await self._reader.read(partial(SqliteStore.journal, after=seen, limit=1_000))
@@ -593,11 +640,13 @@ class GuestWire:
         raise NotFound("no message was ever submitted for this guest", code="GW-N003", hint="check the guest's key")
 
 
-async def _until_reply(news: asyncio.Queue[Sequence[JournalEntry]]) -> None:
-    """Return when a reply was stored, or when the feed says that news may have been missed (no entries)."""
-    while entries := await news.get():
-        if any(entry.event == "reply.received" for entry in entries):
-            return
+async def _until_reply(news: asyncio.Queue[Sequence[JournalEntry]], until: float | None, now: float) -> None:
+    """Return when a reply was stored, when news may have been missed (no entries), or when a wait is over."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(None if until is None else max(0.0, until - now)):
+            while entries := await news.get():
+                if any(entry.event == "reply.received" for entry in entries):
+                    return
 
 
 #: Journal events after which nothing more happens to a part by itself.

@@ -15,10 +15,22 @@ Each code has its place in docs/errors.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Literal
 
-if TYPE_CHECKING:
-    from guestwire.model import Finding
+import msgspec
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What a rule says of a message."""
+
+    rule: str
+    """Stable name of the rule, such as ``text.too_long``."""
+    path: str
+    """The field it is about, such as ``text`` or ``attributes.topic``."""
+    text: str
+    """What is wrong, in one clause; quotes no message text."""
+    fix: str = ""
+    action: Literal["reject", "warn"] = "reject"
 
 
 class GuestWireError(Exception):

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, InstanceOf, WithJsonSchema
 
-from guestwire.model import Delivery, Draft, GuestKey
+from guestwire.answers import Answer
+from guestwire.model import Attachment, Delivery, Draft, GuestKey
 
 
 class Message(BaseModel):
     """
-    A text from a guest.
+    A text from a guest, a structured answer, a file, or a text with a file.
 
     `repr` shows neither text nor guest, so that a logged message gives nothing away.
     """
@@ -24,7 +25,23 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     guest: Annotated[str, Field(repr=False, description="The end user, by your own key, such as a customer number.")]
-    text: Annotated[str, Field(repr=False, description="What the guest says; at most 4,096 bytes of UTF-8.")]
+    text: Annotated[str, Field(repr=False, description="What the guest says; at most 4,096 bytes of UTF-8.")] = ""
+    answer: Annotated[
+        InstanceOf[Answer] | None,
+        WithJsonSchema({"type": "object", "description": "A structured answer, from `Reply.answer`."}),
+        Field(repr=False),
+    ] = None
+    attachments: Annotated[
+        tuple[InstanceOf[Attachment], ...],
+        WithJsonSchema(
+            {
+                "type": "array",
+                "items": {"type": "object"},
+                "description": "Files; the Guest API carries one with a message.",
+            }
+        ),
+        Field(repr=False),
+    ] = ()
     attributes: Annotated[
         dict[str, str], Field(repr=False, description="Custom attributes: participant data in Genesys Cloud.")
     ] = {}
@@ -42,6 +59,8 @@ class Message(BaseModel):
             destination=destination,
             guest=GuestKey(self.guest),
             text=self.text,
+            answer=self.answer,
+            attachments=self.attachments,
             attributes=dict(self.attributes),
             key=self.key,
             not_before=None if self.not_before is None else self.not_before.timestamp(),

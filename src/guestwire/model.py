@@ -8,11 +8,16 @@ as floats; durations carry their unit in the name.
 from __future__ import annotations
 
 import enum
+import mimetypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, NewType
 
 import msgspec
+
+from guestwire import answers
+from guestwire.answers import Answer, Option
 
 #: The caller's word for the end user, as he handed it in. A personal datum: encrypted at rest, never in a log.
 GuestKey = NewType("GuestKey", str)
@@ -132,17 +137,40 @@ class Delivery(enum.StrEnum):
 # --- intake ---
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """What a rule says of a message."""
+class Attachment(msgspec.Struct, frozen=True):
+    """A file that goes with a message."""
 
-    rule: str
-    """Stable name of the rule, such as ``text.too_long``."""
-    path: str
-    """The field it is about, such as ``text`` or ``attributes.topic``."""
-    text: str
-    """What is wrong, in one clause; quotes no message text."""
-    fix: str = ""
-    action: Literal["reject", "warn"] = "reject"
+    name: str
+    """With its extension, which the gateway demands."""
+    content: bytes
+    type: str = ""
+    """MIME type; empty: by the extension."""
+
+    def __repr__(self) -> str:
+        return f"Attachment({len(self.content)} bytes)"  # a name may be as personal as a text
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Attachment:
+        """
+        Read a file.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        file = Path(path)
+        return cls(file.name, file.read_bytes())
+
+    @property
+    def mime(self) -> str:
+        """The type to declare: as given, else by the extension."""
+        return self.type or mime_of(self.name)
+
+
+def mime_of(name: str) -> str:
+    """Return the MIME type for a file's extension; `.opus` as the vendor's client has it."""
+    if name.lower().endswith(".opus"):
+        return "audio/ogg"
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,7 +178,10 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
     destination: str
     guest: GuestKey
-    text: str
+    text: str = ""
+    answer: Answer | None = None
+    """A structured answer; its own text goes out in place of `text`."""
+    attachments: tuple[Attachment, ...] = ()
     attributes: dict[str, str] = {}
     key: str | None = None
     """Idempotency key, unique within the destination: the same key and payload twice is one message."""
@@ -176,17 +207,59 @@ class Ticket(msgspec.Struct, frozen=True):
     """False when the idempotency key was known: nothing was stored, this is the ticket of then."""
 
 
+class File(msgspec.Struct, frozen=True):
+    """What is known of a part's file; its bytes lie in the store under `digest`."""
+
+    digest: str
+    name: str
+    type: str
+    size: int
+
+    def __repr__(self) -> str:
+        return f"File({self.digest}, {self.size} bytes)"  # not the name
+
+
 class PartBody(msgspec.Struct, frozen=True, omit_defaults=True):
     """What of a part is encrypted at rest: the content to put on the wire."""
 
-    text: str
+    text: str = ""
     attributes: dict[str, str] = {}
+    answer: Answer | None = None
+    file: File | None = None
 
     def __repr__(self) -> str:
         return f"PartBody({len(self.text)} characters)"  # not the text
 
 
 # --- what comes back ---
+
+
+class ReceivedFile(msgspec.Struct, frozen=True):
+    """A file that the platform sent, as its reply names it. Its address lives ten minutes: see `GuestWire.fetch`."""
+
+    id: str | None
+    name: str
+    type: str
+    size: int | None
+    url: str | None
+
+    def __repr__(self) -> str:
+        return f"ReceivedFile({self.id}, {self.size} bytes)"  # neither name nor address
+
+
+def _received(raw: dict[str, Any]) -> ReceivedFile:
+    def text(key: str) -> str | None:
+        value = raw.get(key)
+        return value if isinstance(value, str) else None
+
+    size = raw.get("fileSize", raw.get("contentSizeBytes"))
+    return ReceivedFile(
+        text("id"),
+        text("filename") or "",
+        text("mime") or "",
+        int(size) if isinstance(size, int | float) and 0 <= size < 2**53 else None,
+        text("url"),
+    )
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,10 +284,38 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     guest_ref: GuestRef = GuestRef("")
     """Filled in by the store."""
     seq: int = 0
-    """Place in the store's list of replies; filled in by the store."""
+    """Place in the store's list of replies, in order of arrival; filled in by the store."""
+    received_at: float = 0.0
+    """When it was stored, in seconds since the epoch; filled in by the store."""
+    late: bool = False
+    """It is older, by the gateway's time, than one that was handed out before it."""
 
     def __repr__(self) -> str:
         return f"Reply({self.kind}, seq {self.seq}, {self.gateway_id})"  # not the content
+
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """What can be chosen: quick replies, actions of cards, times, items of a list, fields of a form."""
+        return answers.offered(self.content)
+
+    def answer(self, chosen: int | str | Option | Sequence[int | str | Option] | Mapping[str, str]) -> Answer:
+        """
+        Make the guest's answer.
+
+        Args:
+            chosen: A number from 1, a label or payload, or one of `options`; several of them for a list; for a form
+                the values by field.
+
+        Raises:
+            Rejected: The reply offers no such thing, or a form lacks a required field.
+        """
+        return answers.answer(self.gateway_id, self.content, chosen)
+
+    @property
+    def attachments(self) -> tuple[ReceivedFile, ...]:
+        """Files that came with it."""
+        found = [item["attachment"] for item in self.content if isinstance(item.get("attachment"), dict)]
+        return tuple(_received(raw) for raw in found)
 
 
 class Entity(msgspec.Struct, frozen=True):
@@ -227,6 +328,8 @@ class Entity(msgspec.Struct, frozen=True):
     part_id: PartId | None
     """From `metadata.id`, where history gives our metadata back (unknown whether production does)."""
     attempt: int | None = None
+    marks: tuple[str, ...] = ()
+    """Ids of its attachments and payloads of its answers, sorted: what tells it apart where there is no text."""
 
     def __repr__(self) -> str:
         return f"Entity({self.gateway_id})"  # not the text
@@ -234,6 +337,39 @@ class Entity(msgspec.Struct, frozen=True):
     def is_called(self, name: str | None) -> bool:
         """Whether either of its two names is this one."""
         return name is not None and name in (self.gateway_id, self.channel_message_id)
+
+
+# --- errands: what is done for a guest at the gateway that is no message ---
+
+
+class Auth(msgspec.Struct, frozen=True):
+    """Tokens of a guest who has signed in. Secrets."""
+
+    jwt: str
+    refresh_token: str | None = None
+    errand: int | None = None
+    """The sign-in that brought them: its code is good for one use."""
+
+    def __repr__(self) -> str:
+        return "Auth(***)"
+
+
+ErrandKind = Literal["join", "close", "clear", "start_new", "sign_in", "sign_out", "download"]
+
+
+class Errand(msgspec.Struct, frozen=True):
+    """
+    Something to be done for a guest at the gateway. It has its turn among the guest's messages.
+
+    `body` by kind: ``join`` attributes, ``close`` everywhere, ``sign_in`` what the exchange wants, ``download`` id.
+    """
+
+    seq: int
+    kind: ErrandKind
+    body: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"Errand({self.kind}, {self.seq})"  # not the body: it may hold a code or attributes
 
 
 # --- journal ---

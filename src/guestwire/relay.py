@@ -35,35 +35,55 @@ import msgspec
 
 from guestwire.clock import Clock
 from guestwire.errors import GuestWireError, StoreError
+from guestwire.lane import Lane, Route, next_errand
 from guestwire.model import (
     Accepted,
+    Auth,
     Entity,
+    Failed,
+    File,
     GuestRef,
     JournalEntry,
     Outcome,
     PartBody,
     PartId,
     PartState,
+    Refused,
     SessionState,
     Throttled,
+    Unknown,
 )
 from guestwire.policy import check
-from guestwire.policy.pace import Key, Pace
-from guestwire.policy.retry import MAX_THROTTLE_S, Check, Decision, GiveUp, Retry, Settle, decide, decide_unsettled
-from guestwire.settings import RelaySettings, RetrySettings
+from guestwire.policy.retry import (
+    MAX_THROTTLE_S,
+    Check,
+    Decision,
+    GiveUp,
+    Retry,
+    Settle,
+    backoff_s,
+    decide,
+    decide_unsettled,
+)
+from guestwire.protocol.writing import marks_of
+from guestwire.settings import RelaySettings
 from guestwire.store.base import (
     Change,
     Confirm,
+    Defer,
     End,
+    EndErrand,
     Expire,
     Head,
     Hear,
     LaneRow,
     Note,
+    NoteAuth,
     NoteSession,
+    NoteUpload,
     Pause,
     Requeue,
-    Sending,
+    Seen,
     Step,
     StepResult,
     Suspect,
@@ -73,8 +93,12 @@ from guestwire.store.thread import StoreThread
 from guestwire.transports.base import (
     Attempt,
     Attempted,
+    AuthChanged,
+    CaughtUp,
     DestinationTrouble,
+    ErrandEnded,
     HeardReply,
+    HeardTyping,
     HistoryRead,
     HistoryUnreadable,
     LaneHeld,
@@ -82,8 +106,9 @@ from guestwire.transports.base import (
     LaneReady,
     Noted,
     SessionChanged,
-    Transport,
     TransportEvent,
+    Upload,
+    Uploaded,
 )
 
 logger = logging.getLogger("guestwire.relay")
@@ -96,65 +121,15 @@ POLL_EVERY_S = 0.1
 JOURNAL_SLICE = 5_000
 #: Errors of one row, not of the store: trying again cannot help.
 ROW_ERRORS = frozenset({"GW-S011", "GW-S012"})
+#: The gateway's codes for a file that it does not have (any more): it is uploaded again.
+FILE_GONE = frozenset({4008, 4009, 4010})
+#: An errand that fails for the moment is tried so often in all.
+ERRAND_TRIES = 5
+#: Guests are visited for replies so many at a time, and looked for so often, in seconds.
+VISITS_AT_ONCE = 50
+VISIT_EVERY_S = 5.0
 #: A store that fails is tried again after this, in seconds. Nothing is sent meanwhile.
 STORE_RETRY_S = 1.0
-
-
-class Route(msgspec.Struct):
-    """A destination as the relay drives it."""
-
-    transport: Transport
-    pace: Pace
-    retry: RetrySettings
-    trouble: GuestWireError | None = None
-    """Why none of its lanes can move; None while they can."""
-
-
-class Lane:
-    """A guest's lane while it has something to do."""
-
-    __slots__ = (
-        "anchor",
-        "awake_at",
-        "check",
-        "head",
-        "info",
-        "look_at",
-        "looking",
-        "paused_until",
-        "replaced",
-        "route",
-        "sending",
-        "settled",
-    )
-
-    def __init__(self, row: LaneRow, route: Route) -> None:
-        self.info = LaneInfo(row.guest_ref, row.token, row.session_state)
-        self.route = route
-        self.anchor = row.anchor
-        self.paused_until = row.paused_until
-        #: The oldest part that has not ended; None while it is on its way, or not known.
-        self.head = row.head
-        self.sending: Sending | None = None
-        #: The last part was accepted, and what comes next is in the store: begun unseen, with the settling of the last.
-        self.settled = False
-        #: The session of the last attempt is gone, and its history with it.
-        self.replaced = False
-        self.check: check.Progress | None = None
-        self.look_at = float("-inf")
-        self.looking = False
-        #: When the lane has its next timer, so that no two are set for the same moment.
-        self.awake_at = float("inf")
-
-    @property
-    def guest(self) -> GuestRef:
-        """Its name."""
-        return self.info.guest_ref
-
-    @property
-    def keys(self) -> tuple[Key, ...]:
-        """The windows that a message of this lane needs."""
-        return (("messages_per_s", self.guest), ("requests_per_min", self.guest))
 
 
 class Relay:
@@ -168,6 +143,7 @@ class Relay:
         clock: The time.
         settings: Patience.
         publish: Takes journal entries after their commit.
+        publish_typing: Takes who is being typed to, and for how many seconds; never stored.
         draw: Random numbers from [0, 1), for jitter.
     """
 
@@ -179,6 +155,7 @@ class Relay:
         clock: Clock,
         settings: RelaySettings,
         publish: Callable[[Sequence[JournalEntry]], None],
+        publish_typing: Callable[[GuestRef, float], None] = lambda guest, seconds: None,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._writer = writer
@@ -186,6 +163,7 @@ class Relay:
         self._clock = clock
         self._settings = settings
         self._publish = publish
+        self._publish_typing = publish_typing
         self._draw = draw
         self.routes: dict[str, Route] = {}
         self._fence = 0
@@ -204,6 +182,8 @@ class Relay:
         self._poll_at = float("-inf")
         #: Not before this is the store searched for work: it has just failed.
         self._work_at = float("-inf")
+        self._visit_at = float("-inf")
+        self._followed: set[GuestRef] = set()
         #: Parts on the wire now.
         self.in_flight = 0
 
@@ -236,6 +216,8 @@ class Relay:
         self._publish(())  # the last words of the relay before us may have been missed: look again
         for route in self.routes.values():
             await route.transport.open()
+        waiting = await self._reader.read(lambda store: store.waiting_guests())
+        self._take_in(await self._reader.read(lambda store: store.lanes(waiting)))
         deadline: float | None = None
         try:
             while True:
@@ -271,6 +253,17 @@ class Relay:
                     self._lane_held(guest, until, reason)
                 case HeardReply(guest, reply):
                     self._changes.append(Hear(guest, reply))
+                case HeardTyping(guest, seconds):
+                    self._publish_typing(guest, seconds)
+                case CaughtUp(guest):
+                    self._changes.append(Seen(guest))
+                case Uploaded(guest, part_id, upload_id, upload_outcome):
+                    self._uploaded(guest, part_id, upload_id, upload_outcome)
+                case ErrandEnded(guest, seq, errand_outcome, result):
+                    self._errand_ended(guest, seq, errand_outcome, result)
+                case AuthChanged(guest, auth):
+                    self._auth_changed(guest, auth)
+                    self._changes.append(NoteAuth(guest, auth))
                 case HistoryRead(guest, entities):
                     self._match(guest, entities)
                 case HistoryUnreadable(guest, reason, retry_s):
@@ -280,8 +273,8 @@ class Relay:
                     self._changes.append(NoteSession(guest, state, name, expires_at, token, detail))
                 case DestinationTrouble(error):
                     self._trouble(self.routes[destination], error)
-                case Noted(name, noted_guest, detail):
-                    self._changes.append(Note(name, noted_guest, None, detail))
+                case Noted(name, noted_guest, detail, noted_part):
+                    self._changes.append(Note(name, noted_guest, noted_part, detail))
         self._fire_timers()
 
     def _attempted(self, guest: GuestRef, part_id: PartId, outcome: Outcome) -> None:
@@ -298,11 +291,16 @@ class Relay:
                 self._decided(lane)
             return
         lane.sending = None
+        lane.stale = True
         self.in_flight -= 1
         now = self._clock.now()
         if isinstance(outcome, Throttled):
             self._pause_scope(lane, outcome, now)
-        lane.settled = isinstance(outcome, Accepted)
+        lane.settled = isinstance(outcome, Accepted) and not lane.errands
+        if sending.upload_id is not None and isinstance(outcome, Refused | Failed) and outcome.code in FILE_GONE:
+            # Surely not accepted, and the next attempt brings the file again.
+            self._changes.append(NoteUpload(part_id, None))
+            outcome = Failed(outcome.reason, outcome.code)
         decision = decide(
             outcome,
             attempt=sending.attempt,
@@ -356,7 +354,10 @@ class Relay:
         lane = self._lanes.get(guest)
         if lane is not None:
             lane.info = msgspec.structs.replace(
-                lane.info, session_state=state, token=lane.info.token if token is None else token
+                lane.info,
+                session_state=state,
+                token=lane.info.token if token is None else token,
+                auth=lane.info.auth if token is None else None,
             )
 
     def _trouble(self, route: Route, error: GuestWireError | None) -> None:
@@ -417,6 +418,7 @@ class Relay:
             head.body or PartBody(""),
             fresh,
             lambda entity: any(entity.is_called(name) for name in taken),
+            marks_of(head.body or PartBody(""), head.upload_id),
         )
         match check.judge(found, progress, settle_s=self._settings.settle_s):
             case check.Found(entity):
@@ -471,6 +473,7 @@ class Relay:
         lane.check = None
         lane.head = None
         lane.settled = False
+        lane.stale = True
         self._wake.set()
 
     # --- choose ---
@@ -484,7 +487,7 @@ class Relay:
             lane = self._lanes.get(guest)
             if lane is None or lane.sending is not None or self._stopping:
                 continue
-            if self._may_begin(lane, now):
+            if not self._run_errand(lane, now) and self._may_begin(lane, now):
                 begins.append(guest)
         return begins
 
@@ -495,6 +498,7 @@ class Relay:
             # Also while nothing can be sent: whoever waits for it is told in time.
             self._changes.append(Expire(lane.guest))
             lane.head = None
+            lane.stale = True
             return False
         if lane.paused_until > now:
             self._wake_lane(lane, lane.paused_until)
@@ -515,6 +519,9 @@ class Relay:
         if held is not None:
             self._wake_lane(lane, min(held.until, now + 1.0))
             return False
+        if head is not None and head.blob is not None and head.upload_id is None:
+            self._upload(lane, head)
+            return False
         return True
 
     def _wake_lane(self, lane: Lane, at: float) -> None:
@@ -529,6 +536,131 @@ class Relay:
         if lane.info.urgent != urgent:
             lane.info = msgspec.structs.replace(lane.info, urgent=urgent)
         lane.route.transport.want(lane.info)
+
+    # --- files ---
+
+    def _upload(self, lane: Lane, head: Head) -> None:
+        """Have the head's file brought to the platform; the lane waits for it, and for nothing else."""
+        if lane.uploading is not None:
+            return
+        lane.uploading = head.part_id
+        future = self._reader.read(lambda store: store.file_of(head.part_id))
+        future.add_done_callback(lambda done: self._file_read(lane, head, done))
+
+    def _file_read(self, lane: Lane, head: Head, done: asyncio.Future[tuple[File, bytes]]) -> None:
+        self._wake.set()
+        if lane.uploading != head.part_id or self._lanes.get(lane.guest) is not lane:
+            return
+        if done.cancelled():
+            lane.uploading = None
+        elif (error := done.exception()) is not None:
+            lane.uploading = None
+            reason = error.message if isinstance(error, GuestWireError) else type(error).__name__
+            self._changes.append(End(head.part_id, head.attempt, PartState.PARKED, reason, unsent=True))
+        else:
+            file, content = done.result()
+            lane.route.transport.upload(Upload(head.part_id, lane.guest, file, content))
+
+    def _uploaded(self, guest: GuestRef, part_id: PartId, upload_id: str, outcome: Outcome | None) -> None:
+        lane = self._lanes.get(guest)
+        if lane is None or lane.uploading != part_id:
+            return
+        lane.uploading = None
+        head = lane.head
+        if outcome is None:
+            lane.head = None  # the next step says that its file is there
+            lane.stale = True
+            self._changes.append(NoteUpload(part_id, upload_id))
+            self._changes.append(Note("upload.done", guest, part_id, {"upload": upload_id}))
+        elif head is not None and head.part_id == part_id:
+            self._upload_failed(lane, head, outcome)
+        self._touch(lane)
+
+    def _upload_failed(self, lane: Lane, head: Head, outcome: Outcome) -> None:
+        """Nothing was sent, so whatever it was, no outcome is unknown: the decision is between later and never."""
+        now = self._clock.now()
+        if isinstance(outcome, Unknown):
+            outcome = Failed(outcome.reason)
+        elif isinstance(outcome, Throttled):
+            self._pause_scope(lane, outcome, now)
+        else:
+            lane.upload_tries += 1
+        decision = decide(
+            outcome,
+            attempt=max(1, lane.upload_tries),
+            now=now,
+            queued_at=head.queued_at,
+            jitter=self._draw(),
+            policy=lane.route.retry,
+        )
+        lane.head = None
+        lane.stale = True
+        match decision:
+            case Retry(at, reason):
+                self._changes.append(Defer(head.part_id, at, f"upload: {reason}"))
+            case GiveUp(state, reason):
+                self._changes.append(End(head.part_id, head.attempt, state, f"upload: {reason}", unsent=True))
+
+    # --- errands ---
+
+    def _run_errand(self, lane: Lane, now: float) -> bool:
+        """Do the lane's next errand, if it has one and it is its turn; returns whether the lane is taken by it."""
+        if lane.running is not None:
+            return True
+        if not lane.errands or lane.uploading is not None or lane.sending is not None or lane.stale:
+            return False
+        errand = next_errand(lane.errands, lane.head)
+        if errand is None:
+            return False
+        # A sign-in is what a lane may be paused for.
+        wait_until = lane.errand_at if errand.kind == "sign_in" else max(lane.errand_at, lane.paused_until)
+        if wait_until > now:
+            self._timer(lane, wait_until)
+            return True
+        transport = lane.route.transport
+        join = errand.body.get("attributes") if errand.kind == "join" else None
+        if lane.info.join != join:
+            lane.info = msgspec.structs.replace(lane.info, join=join)
+        held = lane.route.pace.admits((("requests_per_min", lane.guest),), now)
+        if held is not None:
+            self._timer(lane, min(held.until, now + 1.0))
+        elif errand.kind == "sign_in" or transport.can_look(lane.guest):
+            lane.running = errand
+            transport.carry_out(lane.info, errand)
+        else:
+            self._want(lane, urgent=True)
+        return True
+
+    def _errand_ended(self, guest: GuestRef, seq: int, outcome: Outcome, result: dict[str, Any] | None) -> None:
+        lane = self._lanes.get(guest)
+        if lane is None or lane.running is None or lane.running.seq != seq:
+            return
+        errand, lane.running = lane.running, None
+        now = self._clock.now()
+        lane.errand_tries += 1
+        reason = getattr(outcome, "reason", "")
+        is_over = isinstance(outcome, Accepted | Refused) or lane.errand_tries >= ERRAND_TRIES
+        if not is_over:
+            wait_s = outcome.retry_after_s if isinstance(outcome, Throttled) else 0.0
+            retry = lane.route.retry
+            wait_s = max(wait_s, backoff_s(lane.errand_tries, self._draw(), base_s=retry.base_s, cap_s=retry.cap_s))
+            lane.errand_at = now + min(wait_s, MAX_THROTTLE_S)
+        else:
+            done = isinstance(outcome, Accepted)
+            detail: dict[str, Any] = {} if done else {"reason": reason, "code": getattr(outcome, "code", None)}
+            self._changes.append(EndErrand(seq, done, detail, result if done else detail))
+            lane.errands = [other for other in lane.errands if other.seq != errand.seq]
+            lane.ended_errands.add(seq)
+            lane.errand_tries, lane.errand_at = 0, float("-inf")
+        self._touch(lane)
+
+    def _auth_changed(self, guest: GuestRef, auth: Auth | None) -> None:
+        lane = self._lanes.get(guest)
+        if lane is not None:
+            lane.info = msgspec.structs.replace(lane.info, auth=auth)
+            if auth is not None and lane.paused_until > self._clock.now():
+                lane.paused_until = self._clock.now()
+                self._changes.append(Pause(guest, lane.paused_until, "the guest has signed in"))
 
     # --- step ---
 
@@ -601,27 +733,33 @@ class Relay:
             if lane is None:
                 continue
             lane.head = head
-            lane.settled = False
+            lane.settled = lane.stale = False
             if head is None or head.state is not PartState.CHECKING:
                 lane.check = None
-            if head is None or head.state is PartState.PARKED:
-                # A person moves a parked head, and then the journal brings the lane back.
-                del self._lanes[guest]
-                lane.route.transport.leave(guest)
-            else:
-                self._hot[guest] = None
+            self._drop_or_touch(lane)
         for sending in result.begun:
             lane = self._lanes[sending.guest_ref]
             lane.sending = sending
             lane.head = lane.check = None
             lane.settled = lane.replaced = False
             self.in_flight += 1
-            lane.route.transport.send(Attempt(sending.part_id, sending.guest_ref, sending.attempt, sending.body))
+            lane.upload_tries = 0
+            lane.route.transport.send(
+                Attempt(sending.part_id, sending.guest_ref, sending.attempt, sending.body, sending.upload_id)
+            )
         for entry in result.entries:
             if entry.event == "part.accepted" and entry.guest_ref in self._lanes:
                 self._lanes[entry.guest_ref].anchor = entry.detail["gateway_id"]
         if self._hot:
             self._wake.set()
+
+    def _drop_or_touch(self, lane: Lane) -> None:
+        if lane.is_idle:
+            # A person moves a parked head, and then the journal brings the lane back.
+            del self._lanes[lane.guest]
+            lane.route.transport.leave(lane.guest)
+        else:
+            self._hot[lane.guest] = None
 
     async def _tell(self, entries: Sequence[JournalEntry]) -> None:
         """Hand our own entries on, after those that other connections committed before them."""
@@ -649,10 +787,10 @@ class Relay:
             self._seen_seq = entries[-1].seq
             self._publish(entries)
             touched.update(dict.fromkeys(entry.guest_ref for entry in entries if entry.guest_ref is not None))
-        if len(touched) > MAX_LANES - len(self._lanes):
-            self._backlog = True
-        elif touched:
-            self._take_in(await self._reader.read(lambda store: store.lanes(touched)))
+        names = list(touched)
+        for start in range(0, len(names), MAX_LANES):
+            guests = names[start : start + MAX_LANES]
+            self._take_in(await self._reader.read(partial(SqliteStore.lanes, guests=guests)))
 
     async def _flush(self) -> None:
         """At the end: what is known goes to disk; what is still unknown stays *sending*, and is checked next time."""
@@ -686,6 +824,7 @@ class Relay:
             if entering_at is not None:
                 # A message for later touches no lane, so this is how a running relay learns of it.
                 self._next_due_at = min(entering_at, self._next_due_at or entering_at)
+        await self._visit(now)
         if now < self._work_at:
             return
         timed = self._next_due_at is not None and self._next_due_at <= now
@@ -707,15 +846,47 @@ class Relay:
             route = self.routes.get(row.destination)
             lane = self._lanes.get(row.guest_ref)
             if lane is not None:
+                self._keep_followed(row, route)
+                # One that is over may not be so in the store yet.
+                lane.errands = [errand for errand in row.errands if errand.seq not in lane.ended_errands]
+                if lane.errands:
+                    lane.settled = False  # what comes next is known, and perhaps it is not a message
                 if lane.sending is None:
                     lane.head = row.head
                     self._touch(lane)
-            elif route is not None and row.next_at is not None:
+            elif route is not None:
+                self._keep_followed(row, route)
+                if row.next_at is None and not row.errands:
+                    continue
                 if len(self._lanes) >= MAX_LANES:
                     self._backlog = True
-                    break
+                    continue  # the others may be followed, or in memory already
                 lane = self._lanes[row.guest_ref] = Lane(row, route)
                 self._touch(lane)
+
+    def _keep_followed(self, row: LaneRow, route: Route | None) -> None:
+        """Tell the transport whose session is kept open; the lanes themselves come and go."""
+        if route is None or row.is_followed == (row.guest_ref in self._followed):
+            return
+        if row.is_followed:
+            self._followed.add(row.guest_ref)
+            route.transport.follow(LaneInfo(row.guest_ref, row.token, row.session_state, auth=row.auth))
+        else:
+            self._followed.discard(row.guest_ref)
+            route.transport.unfollow(row.guest_ref)
+
+    async def _visit(self, now: float) -> None:
+        """Look after guests whose connections were let go: what was said to them meanwhile."""
+        every_s = self._settings.poll_replies_s
+        if every_s is None or now < self._visit_at:
+            return
+        self._visit_at = now + min(every_s, VISIT_EVERY_S)
+        guests = await self._reader.read(lambda store: store.unseen(now - every_s, VISITS_AT_ONCE))
+        for row in await self._reader.read(lambda store: store.lanes(guests)):
+            route = self.routes.get(row.destination)
+            if route is not None and row.paused_until <= now:
+                route.transport.visit(LaneInfo(row.guest_ref, row.token, row.session_state, auth=row.auth))
+                self._changes.append(Seen(row.guest_ref))  # asked for: not again before the next turn
 
     # --- time ---
 

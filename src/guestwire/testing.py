@@ -13,16 +13,20 @@ import itertools
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
-from guestwire.model import Accepted, Entity, GatewayMessageId, GuestRef, Outcome, PartId, Unknown
+from guestwire.model import Accepted, Entity, Errand, GatewayMessageId, GuestRef, Outcome, PartId, Unknown
 from guestwire.transports.base import (
     Attempt,
     Attempted,
+    CaughtUp,
     Emit,
+    ErrandEnded,
     HistoryRead,
     HistoryUnreadable,
     LaneHeld,
     LaneInfo,
     LaneReady,
+    Upload,
+    Uploaded,
 )
 
 if TYPE_CHECKING:
@@ -190,6 +194,28 @@ class ScriptedTransport:
         name = GatewayMessageId(f"gateway-{number}")
         part_id: PartId | None = attempt.part_id if self.history_returns_metadata else None
         return Entity(name, None, attempt.body.text, None, part_id)
+
+    def upload(self, upload: Upload) -> None:
+        """The file is there at once."""
+        self._emit(Uploaded(upload.guest_ref, upload.part_id, f"upload-{upload.part_id}", None))
+
+    def carry_out(self, lane: LaneInfo, errand: Errand) -> None:
+        """It is done at once."""
+        self._emit(ErrandEnded(lane.guest_ref, errand.seq, Accepted(GatewayMessageId(""))))
+
+    def type(self, guest: GuestRef) -> bool:
+        """Nobody looks."""
+        return False
+
+    def follow(self, lane: LaneInfo) -> None:
+        """There is no session."""
+
+    def unfollow(self, guest: GuestRef) -> None:
+        """There is no session."""
+
+    def visit(self, lane: LaneInfo) -> None:
+        """Nothing was said meanwhile."""
+        self._emit(CaughtUp(lane.guest_ref))
 
     def leave(self, guest: GuestRef) -> None:
         """Let the lane go."""

@@ -55,7 +55,11 @@ def test_a_row_without_id_is_known_by_file_and_number(tmp_path: Path) -> None:
         (b'{"guest":["1"],"text":"a"}', "guest"),
         (b'{"guest":"1","text":"a","other":1}', "other"),
         (b'{"guest":"1","text":"a","attr":{"x":true}}', "attr.x"),
-        (b'{"guest":"1","text":"a","quick_reply":"yes"}', "quick_reply"),
+        (b'{"guest":"1","text":"","file":"/etc/passwd"}', "file"),
+        (b'{"guest":"1","text":"","file":"../outside.pdf"}', "file"),
+        (b'{"guest":"1","file":"a/../../outside.pdf"}', "file"),
+        (b'{"guest":"1","file":"nul\\u0000.pdf"}', "file"),
+        (b'{"guest":"1","file":["a.pdf"]}', "file"),
         (b'{"guest":"1","text":"a","not_before":"2026-01-01T00:00:00"}', "not_before"),
         (b"nonsense", "(all)"),
         (b"[[[[[[" * 50_000, "(all)"),
@@ -69,6 +73,38 @@ def test_a_bad_row_names_its_column(line: bytes, column: str, tmp_path: Path) ->
     assert (bad.row, bad.column) == (1, column)
     assert isinstance(good, Row)
     assert good.number == 2
+
+
+def test_a_row_names_a_file_beside_it(tmp_path: Path) -> None:
+    """Or below; or elsewhere where that folder was allowed. A link out of the folder is no way out."""
+    outside = tmp_path / "outside"
+    beside = tmp_path / "rows"
+    for folder in (outside, beside, beside / "sub"):
+        folder.mkdir()
+    (beside / "link.pdf").symlink_to(outside / "a.pdf")
+    content = b"guest,file\n" + b"".join(
+        b"1,%s\n" % name for name in (b"a.pdf", b"sub/a.pdf", b"sub/../a.pdf", b"../outside/a.pdf", b"link.pdf")
+    )
+    rows = read(beside / "a.csv", content)
+    assert [row.file if isinstance(row, Row) else row.column for row in rows] == [
+        beside / "a.pdf",
+        beside / "sub" / "a.pdf",
+        beside / "a.pdf",
+        "file",
+        "file",
+    ]
+    allowed = list(BatchFile(beside / "a.csv", "web", files_from=outside).rows())
+    assert [row.file for row in allowed[3:] if isinstance(row, Row)] == [outside / "a.pdf"] * 2
+
+
+def test_a_quick_reply_is_an_answer(tmp_path: Path) -> None:
+    """With the payload behind an equals sign, where it is another than the label."""
+    rows = read(tmp_path / "a.csv", b"guest,quick_reply\n1,Yes\n1,Yes=confirm=1\n")
+    answers = [row.draft.answer for row in rows if isinstance(row, Row)]
+    assert [(each.kind, each.choices[0].text, each.choices[0].payload) for each in answers if each] == [
+        ("quick_reply", "Yes", "Yes"),
+        ("quick_reply", "Yes", "confirm=1"),
+    ]
 
 
 def test_the_source_keeps_the_names_of_the_file(tmp_path: Path) -> None:

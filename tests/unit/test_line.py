@@ -15,6 +15,7 @@ import pytest
 from guestwire.clock import SystemClock
 from guestwire.model import GuestRef, SessionState
 from guestwire.policy.pace import Pace
+from guestwire.protocol.reading import DeploymentConfig
 from guestwire.settings import Destination, RelaySettings
 from guestwire.transports.base import (
     HeardReply,
@@ -165,9 +166,9 @@ async def bench(serve: Callable[[Peer], Awaitable[None]]) -> AsyncIterator[Bench
         await server.wait_closed()
 
 
-async def no_auto_start() -> bool:
+async def no_auto_start() -> DeploymentConfig:
     """A deployment without autoStart."""
-    return False
+    return DeploymentConfig()
 
 
 def speaking(*frames: bytes) -> Callable[[Peer], Awaitable[None]]:

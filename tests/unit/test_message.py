@@ -95,9 +95,9 @@ def test_a_message_cannot_be_changed() -> None:
 
 
 def test_the_schema_says_what_a_message_is() -> None:
-    """The JSON Schema needs guest and text, allows nothing unknown, and describes every field."""
+    """The JSON Schema needs a guest, allows nothing unknown, and describes every field."""
     schema = Message.model_json_schema()
-    assert schema["required"] == ["guest", "text"]
+    assert schema["required"] == ["guest"]
     assert schema["additionalProperties"] is False
     assert all("description" in field for field in schema["properties"].values())
     assert schema["properties"]["priority"]["maximum"] == 9

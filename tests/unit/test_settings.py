@@ -822,7 +822,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
     for key in known_keys().values():
         if isinstance(key.default, bool):
             default = "true" if key.default else "false"
-        elif key.default is msgspec.NODEFAULT or key.default is None:
+        elif key.default in (msgspec.NODEFAULT, None, ()):
             continue
         else:
             default = f"{key.default:g}" if isinstance(key.default, float) else str(key.default)

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guestwire.cli import show
-from guestwire.errors import AuthenticationError, ConfigError, NotFound, Rejected, StoreError
-from guestwire.model import Finding
+from guestwire.errors import AuthenticationError, ConfigError, Finding, NotFound, Rejected, StoreError
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ A guest and a gateway that talk to each other in memory, so that a test reads as
 
     pair = SessionPair()
     pair.open()
-    pair.guest.send_message(PartId("part-1"), "hello", attempt=1, now=pair.now)
+    pair.say("hello")
     assert pair.pump() == [Answered(PartId("part-1"), Accepted(...))]
 """
 
@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from guestwire.model import PartId
+from guestwire.model import PartBody, PartId
+from guestwire.protocol.events import SessionEvent
 from guestwire.protocol.frames import (
     Channel,
     CloseSession,
@@ -32,7 +33,14 @@ from guestwire.protocol.frames import (
 )
 from guestwire.protocol.gateway import Asked, GatewaySession
 from guestwire.protocol.gateway import Refused as RequestRefused
-from guestwire.protocol.guest import Control, GuestSession, SessionEvent, Timing
+from guestwire.protocol.guest import Control, GuestSession, Timing
+from guestwire.protocol.writing import message_of
+
+
+def saying(part_id: PartId, text: str, *, attempt: int = 1, attributes: dict[str, str] | None = None) -> Message:
+    """A text as the transport hands it to a session."""
+    return message_of(part_id, PartBody(text, attributes or {}), attempt=attempt)
+
 
 TOKEN = "canary-token-5b1f"
 DEPLOYMENT = "11111111-2222-3333-4444-555555555555"
@@ -148,7 +156,7 @@ class SessionPair:
 
     def send(self, part_id: str, text: str = "hello", *, attempt: int = 1) -> list[SessionEvent]:
         """Send a message, and let both talk."""
-        self.guest.send_message(PartId(part_id), text, attempt=attempt, now=self.now)
+        self.guest.send_message(PartId(part_id), saying(PartId(part_id), text, attempt=attempt), self.now)
         return self.pump()
 
     def push(self, body: Node, tracing_id: str | None = None) -> list[SessionEvent]:

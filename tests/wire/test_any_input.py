@@ -11,14 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guestwire.model import PartId
+from guestwire.protocol.events import SessionEvent
 from guestwire.protocol.frames import CloseSession, ConfigureSession, Echo, GetJwt, OnMessage, SessionResponse
 from guestwire.protocol.gateway import Asked
 from guestwire.protocol.gateway import Refused as RequestRefused
-from guestwire.protocol.guest import RequestKind, SessionEvent
+from guestwire.protocol.guest import RequestKind
 from guestwire.protocol.states import ConnectionState
 from tests.wire.frames_table import FRAMES
 from tests.wire.frames_table import REQUESTS as REQUEST_EXAMPLES
-from tests.wire.pair import START, TOKEN, SessionPair
+from tests.wire.pair import START, TOKEN, SessionPair, saying
 from tests.wire.strategies import json_values, mutated
 
 
@@ -216,7 +217,7 @@ def test_a_message_ends_once_unless_its_echo_comes_late(names: list[str], random
     pair = SessionPair()
     pair.open()
     pair.owner.hold.add(OnMessage)
-    pair.guest.send_message(PartId("part-1"), "x", attempt=1, now=pair.now)
+    pair.guest.send_message(PartId("part-1"), saying(PartId("part-1"), "x"), pair.now)
     events = pair.pump()
     for name in names:
         frame = dict(FRAMES[name])

@@ -33,7 +33,7 @@ from guestwire.protocol.frames import (
 from tests.wire import derive_facts
 from tests.wire.frames_table import FRAMES
 from tests.wire.frames_table import REQUESTS as REQUEST_EXAMPLES
-from tests.wire.pair import SessionPair
+from tests.wire.pair import SessionPair, saying
 from tests.wire.strategies import json_objects, mutated
 from tests.wire.test_facts import requires_oracle
 
@@ -122,7 +122,9 @@ def test_requests_that_we_build_are_encoded_alike_both_ways() -> None:
     """The fast encoder of a built request writes what the careful one writes."""
     pair = SessionPair()
     pair.open()
-    pair.guest.send_message(PartId("p1"), "hé\u2028llo", attempt=2, now=pair.now, attributes={"a": "b"})
+    pair.guest.send_message(
+        PartId("p1"), saying(PartId("p1"), "hé\u2028llo", attempt=2, attributes={"a": "b"}), pair.now
+    )
     pair.pump()
     pair.guest.join(pair.now, attributes={"a": "b"})
     pair.pump()

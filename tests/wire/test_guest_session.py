@@ -9,6 +9,26 @@ import pytest
 
 from guestwire.model import Accepted, Failed, GatewayMessageId, PartId, Refused, Throttled, Unknown
 from guestwire.protocol.codes import CODES
+from guestwire.protocol.events import (
+    Answered,
+    Configured,
+    ConfigureRefused,
+    ConversationEnded,
+    Expired,
+    FileDone,
+    HealthChecked,
+    Heard,
+    Joined,
+    JwtGranted,
+    JwtRefused,
+    Media,
+    Other,
+    PeerSilent,
+    Released,
+    SessionEnded,
+    SessionEvent,
+    Unexpected,
+)
 from guestwire.protocol.frames import (
     CloseSession,
     ConfigureSession,
@@ -25,30 +45,10 @@ from guestwire.protocol.frames import (
     SessionExpiredEvent,
     SessionResponse,
 )
-from guestwire.protocol.guest import (
-    HEALTH_CHECK_ID,
-    Answered,
-    Configured,
-    ConfigureRefused,
-    Control,
-    ConversationEnded,
-    Expired,
-    HealthChecked,
-    Heard,
-    Joined,
-    JwtGranted,
-    JwtRefused,
-    Other,
-    PeerSilent,
-    Released,
-    SessionEnded,
-    SessionEvent,
-    Timing,
-    Unexpected,
-)
+from guestwire.protocol.guest import HEALTH_CHECK_ID, Control, Timing
 from guestwire.protocol.states import ConnectionState, LocalProtocolError
 from tests.wire.frames_table import FRAMES
-from tests.wire.pair import AT, DEPLOYMENT, JWT, START, TOKEN, SessionPair
+from tests.wire.pair import AT, DEPLOYMENT, JWT, START, TOKEN, SessionPair, saying
 
 PART = PartId("part-1")
 
@@ -102,7 +102,7 @@ def kinds(events: list[SessionEvent]) -> list[type]:
 def test_a_connection_configures_itself_first() -> None:
     """Once the socket is open, configure goes out before anything else, with the deployment named again."""
     pair = SessionPair()
-    assert pair.open() == [Configured(new_session=True, read_only=False, max_custom_data_bytes=None, expires_at=None)]
+    assert pair.open() == [Configured(new_session=True, read_only=False, expires_at=None, media=Media())]
     assert pair.written == [
         {"action": "configureSession", "token": TOKEN, "deploymentId": DEPLOYMENT, "tracingId": "request-1"}
     ]
@@ -114,9 +114,7 @@ def test_resuming_tells_that_the_session_is_the_old_one() -> None:
     pair.owner.session = SessionResponse(
         connected=True, new_session=False, max_custom_data_bytes=2048.0, expiration_date=START + 100
     )
-    assert pair.open() == [
-        Configured(new_session=False, read_only=False, max_custom_data_bytes=2048, expires_at=START + 100)
-    ]
+    assert pair.open() == [Configured(False, False, START + 100, Media(max_attributes_bytes=2048))]
 
 
 def test_two_fields_are_enough_for_a_session() -> None:
@@ -125,7 +123,7 @@ def test_two_fields_are_enough_for_a_session() -> None:
     pair.owner.hold.add(ConfigureSession)
     pair.open()
     events = pair.say(FRAMES["session, two keys"])
-    assert events == [Configured(False, False, None, None)]
+    assert events == [Configured(False, False, None, Media())]
     assert pair.guest.unanswered == {}
 
 
@@ -134,7 +132,7 @@ def test_a_read_only_session_stays_read_only_when_it_is_configured() -> None:
     pair = SessionPair()
     pair.owner.session = SessionResponse(connected=True, new_session=False, read_only=True)
     (event,) = pair.open()
-    assert event == Configured(new_session=False, read_only=True, max_custom_data_bytes=None, expires_at=None)
+    assert event == Configured(new_session=False, read_only=True, expires_at=None, media=Media())
     assert pair.guest.state is ConnectionState.READ_ONLY
     assert not pair.guest.may_send_message
 
@@ -214,7 +212,7 @@ def test_a_message_is_settled_by_the_echo_with_its_tracing_id() -> None:
 def test_attributes_go_out_in_the_nested_form_alone() -> None:
     """Custom attributes stand in `message.channel`, not in the older place that the platform ignores now."""
     pair = configured()
-    pair.guest.send_message(PART, "hi", attempt=1, now=pair.now, attributes={"topic": "bills"})
+    pair.guest.send_message(PART, saying(PART, "hi", attributes={"topic": "bills"}), pair.now)
     pair.pump()
     sent = pair.written[-1]
     assert sent["message"]["channel"] == {"metadata": {"customAttributes": {"topic": "bills"}}}
@@ -315,7 +313,7 @@ def test_one_message_at_a_time() -> None:
     pair = in_flight()
     assert not pair.guest.may_send_message
     with pytest.raises(LocalProtocolError, match="1 unanswered"):
-        pair.guest.send_message(PartId("part-2"), "x", attempt=1, now=pair.now)
+        pair.guest.send_message(PartId("part-2"), saying(PartId("part-2"), "x"), pair.now)
     with pytest.raises(LocalProtocolError, match="getJwt"):
         pair.guest.request_jwt(pair.now)
     assert pair.guest.frames_to_send() == []
@@ -325,7 +323,7 @@ def test_a_message_without_a_session_is_a_local_error() -> None:
     """Sending before the session is there is our own mistake, told before a byte leaves."""
     pair = SessionPair()
     with pytest.raises(LocalProtocolError, match="closed"):
-        pair.guest.send_message(PART, "x", attempt=1, now=pair.now)
+        pair.guest.send_message(PART, saying(PART, "x"), pair.now)
     with pytest.raises(LocalProtocolError):
         pair.guest.request_jwt(pair.now)
     with pytest.raises(LocalProtocolError):
@@ -337,7 +335,7 @@ def test_a_text_that_cannot_be_encoded_leaves_nothing_behind() -> None:
     """A lone surrogate fails before the message counts as sent."""
     pair = configured()
     with pytest.raises(UnicodeEncodeError):
-        pair.guest.send_message(PART, "\ud800", attempt=1, now=pair.now)
+        pair.guest.send_message(PART, saying(PART, "\ud800"), pair.now)
     assert pair.guest.may_send_message
     assert kinds(pair.send(PART)) == [Answered]
 
@@ -366,7 +364,7 @@ def test_a_lost_connection_leaves_the_message_in_doubt() -> None:
 def test_losing_a_connection_drops_what_was_not_written() -> None:
     """Frames that nobody took off are not sent on the next connection."""
     pair = configured()
-    pair.guest.send_message(PART, "x", attempt=1, now=pair.now)
+    pair.guest.send_message(PART, saying(PART, "x"), pair.now)
     pair.lose()
     pair.open()
     assert [data["action"] for data in pair.written] == ["configureSession", "configureSession"]
@@ -523,21 +521,21 @@ def test_a_text_under_code_200_is_no_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "code"),
+    ("name", "code", "told"),
     [
-        ("no url", 200),
-        ("no url", 400),
-        ("not uploaded", 200),
-        ("not uploaded", 400),
-        ("uploaded", 200),
-        ("upload here", 200),
-        ("withdrawn", 200),
+        ("no url", 200, FileDone),
+        ("no url", 400, FileDone),
+        ("not uploaded", 200, FileDone),
+        ("not uploaded", 400, FileDone),
+        ("uploaded", 200, FileDone),
+        ("upload here", 200, Unexpected),
+        ("withdrawn", 200, FileDone),
     ],
 )
-def test_news_of_an_upload_never_settles_a_message(name: str, code: int) -> None:
+def test_news_of_an_upload_never_settles_a_message(name: str, code: int, told: type) -> None:
     """An upload's error is the upload's, even while a message is the only request on its way."""
     pair = in_flight()
-    assert kinds(pair.say({**FRAMES[name], "code": code})) == [Other]
+    assert kinds(pair.say({**FRAMES[name], "code": code})) == [told]
     assert list(pair.guest.unanswered) == [PART]
 
 

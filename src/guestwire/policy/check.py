@@ -74,16 +74,21 @@ def after_anchor(entities: Sequence[Entity], anchor: str | None) -> list[Entity]
 
 
 def find(
-    part_id: PartId, body: PartBody, candidates: Iterable[Entity], is_taken: Callable[[Entity], bool]
+    part_id: PartId,
+    body: PartBody,
+    candidates: Iterable[Entity],
+    is_taken: Callable[[Entity], bool],
+    marks: tuple[str, ...] = (),
 ) -> Entity | None:
     """
-    Find the entry that the part became: by our id in its metadata, else by its text.
+    Find the entry that the part became: by our id in its metadata, else by its content.
 
     Args:
         part_id: The part in question.
         body: What was sent.
         candidates: From `after_anchor`, newest first.
         is_taken: Whether an entry already belongs to another part of the guest.
+        marks: Ids of its file and payloads of its answer: what tells it apart beside its text.
 
     Returns:
         The *oldest* match: of two equal texts the earlier one was sent earlier.
@@ -92,9 +97,9 @@ def find(
     for entity in reversed(free):
         if entity.part_id == part_id:
             return entity
-    wanted = normalized(body.text)
+    wanted = normalized(body.text if body.answer is None else body.answer.text or "")
     for entity in reversed(free):
-        if entity.part_id is None and entity.text is not None and normalized(entity.text) == wanted:
+        if entity.part_id is None and entity.marks == marks and normalized(entity.text or "") == wanted:
             return entity
     return None
 

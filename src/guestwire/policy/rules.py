@@ -6,20 +6,61 @@ The limits are the gateway's, as far as they are published; each is a setting, b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from guestwire.model import Draft, Finding
+from guestwire.errors import Finding
+from guestwire.model import Draft
 from guestwire.settings import Limits
 
 #: Longest guest key and idempotency key, in characters; ours. A key is a name, not a document.
 MAX_KEY = 512
+#: Extensions that production was seen to refuse under every type (medium; a part of its list). The live session's own
+#: list is asked before a file is uploaded.
+BLOCKED_EXTENSIONS = frozenset({".ade", ".bat", ".exe", ".js", ".ps1"})
 #: So much of an attribute's name is quoted in an error.
 MAX_SHOWN = 64
 
 
 def check_draft(draft: Draft, limits: Limits) -> tuple[Finding, ...]:
     """Return everything that is wrong with a message. Empty: it may be accepted."""
-    return (*_guest(draft), *_text(draft.text, limits), *_attributes(draft.attributes, limits), *_schedule(draft))
+    return (
+        *_guest(draft),
+        *_content(draft, limits),
+        *_files(draft, limits),
+        *_attributes(draft.attributes, limits),
+        *_schedule(draft),
+    )
+
+
+def check_file(name: str, size: int, *, max_kb: float, blocked: Collection[str]) -> Iterator[Finding]:
+    """
+    Say what is wrong with a file for a session that takes so much.
+
+    Args:
+        name: With its extension.
+        size: In bytes.
+        max_kb: In kilobytes of 1,000 bytes, as the vendor's client counts them: the remainder does not count.
+        blocked: Extensions with their dot, in lower case.
+    """
+    stem, dot, extension = name.rpartition(".")
+    if not dot or not stem or not extension:
+        yield Finding(
+            "file.no_extension", "attachments", "the file's name has no extension", "give it one, as in a.pdf"
+        )
+    elif f".{extension.lower()}" in blocked:
+        shown = _shown(extension.lower())
+        yield Finding(
+            "file.blocked", "attachments", f"the platform takes no .{shown} files", "send it in another format"
+        )
+    if not size:
+        yield Finding("file.empty", "attachments", "the file is empty", "check how it was made")
+    elif size // 1000 > max_kb:
+        yield Finding(
+            "file.too_large",
+            "attachments",
+            f"{size // 1000} kB are more than the gateway takes ({max_kb:.0f})",
+            "make it smaller, or send a link to it",
+        )
 
 
 def _guest(draft: Draft) -> Iterator[Finding]:
@@ -51,6 +92,50 @@ def _characters(path: str, value: str) -> Iterator[Finding]:
             path,
             "holds half of a surrogate pair, which is no character",
             "decode the source with the encoding it was written in",
+        )
+
+
+def _content(draft: Draft, limits: Limits) -> Iterator[Finding]:
+    answer = draft.answer
+    if answer is not None:
+        if draft.text:
+            yield Finding("answer.and_text", "text", "an answer has its own text", "send the text as another message")
+        for choice in answer.choices:
+            yield from _characters("answer", choice.text + choice.payload)
+        size = sum(len((choice.text + choice.payload).encode("utf-8", "replace")) for choice in answer.choices)
+        if size > limits.max_text * 2 or not answer.choices:
+            what = f"{size} bytes are more than an answer may have" if answer.choices else "the answer chooses nothing"
+            yield Finding("answer.size", "answer", what, "answer with one of the reply's options")
+    elif draft.text.strip() or not draft.attachments:
+        yield from _text(draft.text, limits)
+
+
+def _files(draft: Draft, limits: Limits) -> Iterator[Finding]:
+    if len(draft.attachments) > limits.max_attachments:
+        yield Finding(
+            "attachments.too_many",
+            "attachments",
+            f"{len(draft.attachments)} files are more than a message carries ({limits.max_attachments})",
+            "send each with a message of its own",
+        )
+    if draft.answer is not None and draft.attachments:
+        yield Finding("answer.and_file", "attachments", "an answer carries no file", "send it with another message")
+    for attachment in draft.attachments:
+        yield from _characters("attachments", attachment.name)
+        if len(attachment.name) > limits.max_file_name:
+            yield Finding(
+                "file.name_too_long",
+                "attachments",
+                f"a name of {len(attachment.name)} characters is longer than {limits.max_file_name}",
+                "rename the file",
+            )
+        if "/" in attachment.name or any(ord(character) < 32 for character in attachment.name):
+            yield Finding("file.name", "attachments", "the file's name holds a path or control characters", "rename it")
+        yield from check_file(
+            attachment.name,
+            len(attachment.content),
+            max_kb=limits.max_file_kb,
+            blocked=BLOCKED_EXTENSIONS,
         )
 
 

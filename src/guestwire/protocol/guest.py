@@ -2,7 +2,8 @@
 `GuestSession`: the guest's half of the protocol, without any I/O.
 
 In: `connection_opened`, `receive_frame`, `pong_received`, `connection_lost`, `tick`, each with `now`; and what the
-guest wants to do: `send_message`, `join`, `request_jwt`, `start_new`, `close_session`. Out: `frames_to_send()` and
+guest wants to do: `send_message`, `join`, `clear`, `type`, `request_jwt`, `request_upload`, `request_download`,
+`delete_upload`, `start_new`, `sign_in`, `close_session`. Out: `frames_to_send()` and
 `events()`, both drain and return a list. After every call the owner writes the one and reads the other, and calls
 `tick` no later than `next_tick_at()`.
 
@@ -16,34 +17,65 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from guestwire.model import Accepted, Failed, GatewayMessageId, Outcome, PartId, Unknown
-from guestwire.protocol import codec, codes
+from guestwire.protocol import codec, codes, writing
+from guestwire.protocol.events import (
+    Answered,
+    Cleared,
+    Configured,
+    ConfigureRefused,
+    ConversationEnded,
+    DownloadGranted,
+    Expired,
+    FileDone,
+    HealthChecked,
+    Heard,
+    Joined,
+    JwtGranted,
+    JwtRefused,
+    Media,
+    Other,
+    PeerSilent,
+    Released,
+    SessionEnded,
+    SessionEvent,
+    Typed,
+    Unexpected,
+    UploadGranted,
+)
 from guestwire.protocol.frames import (
-    Channel,
-    ChannelMetadata,
+    AllowedMedia,
+    AttachmentDeletedResponse,
+    AuthorizationData,
     CloseSession,
+    ConfigureAuthenticatedSession,
     ConfigureSession,
     ConnectionClosedEvent,
+    DeleteAttachment,
     Echo,
-    Event,
+    ErrorBody,
     Frame,
     GenerateUrlError,
+    GetAttachment,
     GetJwt,
     JwtResponse,
     LogoutEvent,
     Malformed,
     Message,
+    OnAttachment,
     OnMessage,
-    Presence,
+    PresignedUrlResponse,
     Request,
     SessionClearedEvent,
     SessionExpiredEvent,
     SessionResponse,
     UnknownBody,
     UploadFailureEvent,
+    UploadSuccessEvent,
 )
 from guestwire.protocol.states import ConnectionState, LocalProtocolError, Step, after
 
@@ -83,6 +115,15 @@ class RequestKind(enum.Enum):
     JWT = "jwt"
     HEALTH = "health"
     CLOSE = "close"
+    CLEAR = "clear"
+    TYPING = "typing"
+    UPLOAD = "upload"
+    DOWNLOAD = "download"
+    DELETE = "delete"
+
+
+#: What concerns one file: answered under the file's id as well as under the `tracingId`.
+ABOUT_FILES = frozenset({RequestKind.UPLOAD, RequestKind.DOWNLOAD, RequestKind.DELETE})
 
 
 class Unanswered(msgspec.Struct, frozen=True):
@@ -90,127 +131,8 @@ class Unanswered(msgspec.Struct, frozen=True):
 
     kind: RequestKind
     deadline: float
-
-
-# --- events ---
-
-
-class Configured(msgspec.Struct, frozen=True):
-    """The session is there. `new_session` after a loss means that the old one, with its history, is gone."""
-
-    new_session: bool
-    read_only: bool
-    max_custom_data_bytes: int | None
-    expires_at: float | None
-
-
-class ConfigureRefused(msgspec.Struct, frozen=True):
-    """The gateway does not let this session in. `outcome` is Refused where no retry can help."""
-
-    outcome: Outcome
-    code: int | None
-
-
-class Answered(msgspec.Struct, frozen=True):
-    """One attempt has its outcome. Also for an echo that comes late, on another connection of the session."""
-
-    part_id: PartId
-    outcome: Outcome
-
-
-class Heard(msgspec.Struct, frozen=True):
-    """The platform says something to the guest: text, structured content, typing, presence."""
-
-    message: Message
-
-
-class ConversationEnded(msgspec.Struct, frozen=True):
-    """The agent's side disconnected; `read_only` says whether the guest may go on writing."""
-
-    read_only: bool
-
-
-class JwtGranted(msgspec.Struct, frozen=True):
-    """The key to the history. A secret; `expires_at` in seconds since the epoch."""
-
-    jwt: str
-    expires_at: float
-
-    def __repr__(self) -> str:
-        return f"JwtGranted(jwt=***, expires_at={self.expires_at})"
-
-
-class HealthChecked(msgspec.Struct, frozen=True):
-    """The session lives; `expires_at` where the gateway said."""
-
-    expires_at: float | None
-
-
-class Joined(msgspec.Struct, frozen=True):
-    """The flow knows that the guest is there; `outcome` says if it really does."""
-
-    outcome: Outcome
-
-
-class SessionEnded(msgspec.Struct, frozen=True):
-    """`closeSession` was answered."""
-
-
-class Expired(msgspec.Struct, frozen=True):
-    """The session is over. Configuring again makes a new one."""
-
-    reason: str
-
-
-class Released(msgspec.Struct, frozen=True):
-    """The gateway lets go of this connection; reconnecting at once is wrong (see `states`)."""
-
-    cause: str
-    """``evicted``, ``signed_in``, ``logged_out`` or ``cleared``."""
-
-
-class JwtRefused(msgspec.Struct, frozen=True):
-    """No key to the history."""
-
-    outcome: Outcome
-
-
-class PeerSilent(msgspec.Struct, frozen=True):
-    """No pong, no frame: drop the socket."""
-
-    silent_s: float
-
-
-class Other(msgspec.Struct, frozen=True):
-    """A frame for whoever understands it: uploads, configuration."""
-
-    frame: Frame
-
-
-class Unexpected(msgspec.Struct, frozen=True):
-    """The far side did something outside the protocol. Reported, survived, never raised."""
-
-    what: str
-    """Without content: class, code, sizes."""
-
-
-SessionEvent = (
-    Configured
-    | ConfigureRefused
-    | Answered
-    | Heard
-    | ConversationEnded
-    | JwtGranted
-    | JwtRefused
-    | HealthChecked
-    | Joined
-    | SessionEnded
-    | Expired
-    | Released
-    | PeerSilent
-    | Other
-    | Unexpected
-)
+    file_id: str | None = None
+    """The file that it is about."""
 
 
 class GuestSession:
@@ -222,6 +144,7 @@ class GuestSession:
         token: The session token: identity and credential of the guest. A secret.
         new_id: Makes a fresh tracing id for each request that is not a message.
         timing: Patience, in seconds.
+        jwt: Of a guest who has signed in; None: an anonymous guest. A secret. The owner may renew it.
     """
 
     def __init__(
@@ -231,7 +154,10 @@ class GuestSession:
         token: str,
         new_id: Callable[[], str],
         timing: Timing | None = None,
+        jwt: str | None = None,
     ) -> None:
+        self.jwt = jwt
+        self._is_signing_in = False
         self._deployment_id = deployment_id
         self._token = token
         self._new_id = new_id
@@ -274,52 +200,62 @@ class GuestSession:
 
         Nothing else may be on its way: an error frame without `tracingId` could not be told apart.
         """
-        return self.state is ConnectionState.CONFIGURED and not self.unanswered
+        return self.state is ConnectionState.CONFIGURED and not self.is_busy
 
-    def send_message(
-        self,
-        part_id: PartId,
-        text: str,
-        *,
-        attempt: int,
-        now: float,
-        attributes: dict[str, str] | None = None,
-    ) -> None:
-        """
-        Send a text. `part_id` becomes the `tracingId` and, with the attempt, the message's metadata.
+    @property
+    def is_busy(self) -> bool:
+        """Whether something of ours waits for its answer. Typing does not count: nobody promises an answer to it."""
+        return any(request.kind is not RequestKind.TYPING for request in self.unanswered.values())
 
-        Custom attributes go out in the nested form alone: the platform ignores the top-level one since 2026-06-05.
-        """
+    def send_message(self, part_id: PartId, message: Message, now: float) -> None:
+        """Send what `writing.message_of` made of a part. `part_id` becomes the `tracingId`."""
         if not self.may_send_message:
             raise LocalProtocolError(f"a message may not go out now: {self!r}")
-        channel = Channel(metadata=ChannelMetadata(custom_attributes=attributes)) if attributes else None
-        message = Message(
-            type="Text",
-            text=text,
-            metadata={"id": part_id, "attempt": str(attempt)},
-            channel=channel,
-        )
         self._request(
-            OnMessage(token=self._token, tracing_id=part_id, message=message),
-            RequestKind.MESSAGE,
-            Step.MESSAGE,
-            now,
+            OnMessage(token=self._token, tracing_id=part_id, message=message), RequestKind.MESSAGE, Step.MESSAGE, now
         )
 
     def join(self, now: float, attributes: dict[str, str] | None = None) -> None:
         """Start the flow. Only on a new session of a deployment with autoStart: a second Join is wrong."""
-        channel = Channel(metadata=ChannelMetadata(custom_attributes=attributes)) if attributes else None
-        event = Event(event_type="Presence", presence=Presence(type="Join"))
-        self._request(
-            OnMessage(
-                token=self._token,
-                tracing_id=self._new_id(),
-                message=Message(type="Event", events=[event], channel=channel),
-            ),
-            RequestKind.JOIN,
-            Step.MESSAGE,
-            now,
+        self._say(writing.join(attributes), RequestKind.JOIN, Step.MESSAGE, now)
+
+    def clear(self, now: float) -> None:
+        """Have the conversation forgotten, for good. Allowed in a read-only session too."""
+        self._say(writing.clear(), RequestKind.CLEAR, Step.REQUEST, now)
+
+    def type(self, now: float) -> None:
+        """Tell that the guest is typing. Not while a message is on its way: an error could be about either."""
+        if not self.may_send_message:
+            raise LocalProtocolError(f"typing may not go out now: {self!r}")
+        self._say(writing.typing(), RequestKind.TYPING, Step.MESSAGE, now)
+
+    def request_upload(self, file_id: str, name: str, type_: str, size: int, now: float) -> None:
+        """Ask where a file may be put. `size` in bytes; errors are asked for as objects, which name the file."""
+        request = OnAttachment(
+            token=self._token,
+            tracing_id=self._new_id(),
+            attachment_id=file_id,
+            file_name=name,
+            file_type=type_,
+            file_size=size,
+            errors_as_json=True,
         )
+        self._request(request, RequestKind.UPLOAD, Step.REQUEST, now, file_id)
+
+    def request_download(self, file_id: str, now: float) -> None:
+        """Ask where a file may be fetched: an address lives for ten minutes."""
+        request = GetAttachment(token=self._token, tracing_id=self._new_id(), attachment_id=file_id)
+        self._request(request, RequestKind.DOWNLOAD, Step.REQUEST, now, file_id)
+
+    def delete_upload(self, file_id: str, now: float) -> None:
+        """Take a file back that no message has carried."""
+        request = DeleteAttachment(token=self._token, tracing_id=self._new_id(), attachment_id=file_id)
+        self._request(request, RequestKind.DELETE, Step.REQUEST, now, file_id)
+
+    def sign_in(self, jwt: str, now: float) -> None:
+        """Go on as a person who is known: on this connection, with the history of the anonymous guest."""
+        self.jwt = jwt
+        self._configure(now, start_new=False)
 
     def request_jwt(self, now: float) -> None:
         """Ask for the key to the history. Not while a message is on its way."""
@@ -367,10 +303,7 @@ class GuestSession:
         """
         del now
         for tracing_id, request in self.unanswered.items():
-            if request.kind is RequestKind.MESSAGE:
-                self._events.append(Answered(PartId(tracing_id), Unknown(f"connection lost: {reason}")))
-            elif request.kind is RequestKind.JWT:
-                self._events.append(JwtRefused(Failed(f"connection lost: {reason}")))
+            self._give_up_on(tracing_id, request, f"connection lost: {reason}")
         self.unanswered.clear()
         self._lapsed.clear()
         self._outgoing.clear()
@@ -467,16 +400,30 @@ class GuestSession:
                 self._released("logged_out")
             case SessionClearedEvent():
                 self._released("cleared")
+            case PresignedUrlResponse(attachment_id=str() as file_id, url=str() as url):
+                self._presigned(file_id, url, frame)
+            case UploadSuccessEvent(attachment_id=str() as file_id):
+                self._file_done(file_id, RequestKind.UPLOAD, frame, None)
+            case AttachmentDeletedResponse(attachment_id=str() as file_id):
+                self._file_done(file_id, RequestKind.DELETE, frame, None)
             case GenerateUrlError() | UploadFailureEvent():
-                # About an upload, whatever else is on its way; a message can never be meant.
-                self._events.append(Other(frame))
+                self._file_error(frame)
             case _ if (outcome := codes.outcome_of_frame(frame)) is not None:
                 self._error(frame, outcome, now)
+            case JwtResponse() | PresignedUrlResponse():
+                self._unreadable(frame)
             case UnknownBody():
                 self._unexpected(f"a frame of class {_printable(frame.class_)} that we do not know")
                 self._events.append(Other(frame))
             case _:
                 self._events.append(Other(frame))
+
+    def _unreadable(self, frame: Frame) -> None:
+        """An answer without what was asked for: the request has had its answer all the same."""
+        self._unexpected(f"a {_printable(frame.class_)} without what was asked for")
+        request = self.unanswered.pop(frame.tracing_id or "", None)
+        if request is not None:
+            self._give_up_on(frame.tracing_id or "", request, "an answer that cannot be read")
 
     def _session_response(self, body: SessionResponse, frame: Frame, now: float) -> None:
         if body.expiration_date is not None:
@@ -506,16 +453,21 @@ class GuestSession:
                 Configured(
                     new_session=bool(body.new_session),
                     read_only=bool(body.read_only),
-                    max_custom_data_bytes=(
-                        None if body.max_custom_data_bytes is None else int(body.max_custom_data_bytes)
-                    ),
                     expires_at=self._expires_at,
+                    media=media_of(body),
+                    duration_s=None if body.duration_seconds is None else _finite(body.duration_seconds),
+                    signed_in=self._is_signing_in,
+                    cleared_others=bool(body.cleared_existing_session),
                 )
             )
 
     def _message(self, body: Message, frame: Frame) -> None:
         if frame.code is not None and frame.code != 200:
             self._unexpected(f"a StructuredMessage with code {frame.code}")
+        if body.direction not in ("Inbound", "Outbound") and (frame.tracing_id or (body.metadata or {}).get("id")):
+            # Under a name of ours, and yet not said by us as far as it tells: neither an echo nor a reply.
+            self._unexpected("a message under a tracingId of ours that does not say which way it goes")
+            return
         if body.direction != "Inbound":
             self._events.append(Heard(body))
             if "Disconnect" in body.presence():
@@ -539,6 +491,12 @@ class GuestSession:
             else:
                 self.unanswered.pop(ours or "", None)
             self._events.append(Joined(_accepted(body)))
+        elif request and request.kind is RequestKind.TYPING:
+            self.unanswered.pop(ours or "", None)
+            self._events.append(Typed(_accepted(body)))
+        elif (request and request.kind is RequestKind.CLEAR) or (not ours and "Clear" in body.presence()):
+            if self._pop(RequestKind.CLEAR, ours):
+                self._events.append(Cleared(_accepted(body)))
         elif request and request.kind is not RequestKind.MESSAGE:
             # That request still waits for an answer of its own kind: taking it off here would wait for nothing.
             self._unexpected(f"an inbound message under the tracingId of our {request.kind.value}")
@@ -546,6 +504,50 @@ class GuestSession:
             self.unanswered.pop(ours, None)
             self._lapsed.discard(ours)
             self._events.append(Answered(PartId(ours), _accepted(body)))
+
+    def _presigned(self, file_id: str, url: str, frame: Frame) -> None:
+        """The vendor's rule: an answer to `getAttachment` has no headers and a size. Ours first: what was asked."""
+        body = frame.body
+        assert isinstance(body, PresignedUrlResponse)  # noqa: S101 - the caller's match
+        if self._pop_file(RequestKind.UPLOAD, file_id, frame.tracing_id):
+            self._events.append(UploadGranted(file_id, url, body.headers or {}))
+        elif self._pop_file(RequestKind.DOWNLOAD, file_id, frame.tracing_id):
+            self._events.append(DownloadGranted(file_id, url))
+        else:
+            self._unexpected("an address for a file that we did not ask for")
+
+    def _file_done(self, file_id: str, kind: RequestKind, frame: Frame, outcome: Outcome | None) -> None:
+        self._pop_file(kind, file_id, frame.tracing_id)
+        self._events.append(FileDone(file_id, outcome))
+
+    def _file_error(self, frame: Frame) -> None:
+        """About a file, whatever else is on its way, and whatever the envelope's code says; never about a message."""
+        outcome = codes.outcome_of_frame(frame) or _upload_failed(frame)
+        named = getattr(frame.body, "attachment_id", None)
+        if named is None and isinstance(frame.body, ErrorBody):
+            named = frame.body.extra.get("attachmentId")
+        request = self.unanswered.get(frame.tracing_id or "")
+        file_id = request.file_id if request is not None and request.file_id is not None else named
+        if not isinstance(file_id, str):
+            waiting = [one.file_id for one in self.unanswered.values() if one.kind in ABOUT_FILES]
+            file_id = waiting[0] if len(waiting) == 1 else None
+        if not isinstance(file_id, str):
+            self._unexpected("an error about a file that is not named")
+            return
+        for tracing_id, one in list(self.unanswered.items()):
+            if one.kind in ABOUT_FILES and one.file_id == file_id:
+                del self.unanswered[tracing_id]
+        self._lapsed.discard(frame.tracing_id or "")
+        self._events.append(FileDone(file_id, outcome))
+
+    def _pop_file(self, kind: RequestKind, file_id: str, tracing_id: str | None) -> bool:
+        """Take the request about a file that an answer settles: by `tracingId`, else by the file's id."""
+        self._lapsed.discard(tracing_id or "")
+        for name, request in self.unanswered.items():
+            if request.kind is kind and (name == tracing_id or request.file_id == file_id):
+                del self.unanswered[name]
+                return True
+        return False
 
     def _error(self, frame: Frame, outcome: Outcome, now: float) -> None:
         """Find the request that an error answers, by `tracingId` or because it is the only one; tell its owner."""
@@ -571,6 +573,12 @@ class GuestSession:
                 self._events.append(JwtRefused(outcome))
             case RequestKind.JOIN:
                 self._events.append(Joined(outcome))
+            case RequestKind.CLEAR:
+                self._events.append(Cleared(outcome))
+            case RequestKind.TYPING:
+                self._events.append(Typed(outcome))
+            case RequestKind.UPLOAD | RequestKind.DOWNLOAD | RequestKind.DELETE:
+                self._events.append(FileDone(request.file_id or "", outcome))
             case RequestKind.HEALTH:
                 self._unexpected(f"error {code} answers our health check")
             case RequestKind.CLOSE:
@@ -581,7 +589,11 @@ class GuestSession:
             self._expire(f"code {code}")
 
     def _expired(self, frame: Frame, reason: str) -> None:
-        """`SessionExpiredEvent` is code 4006 in another dress, and settles what code 4006 would settle."""
+        """
+        `SessionExpiredEvent` is code 4006 in another dress, and settles what code 4006 would settle.
+
+        Also where it was pushed: a message that had been accepted would have prolonged the session.
+        """
         tracing_id = frame.tracing_id if frame.tracing_id is not None else self._only_unanswered()
         request = self.unanswered.get(tracing_id) if tracing_id is not None else None
         if tracing_id is not None and request is not None and request.kind is RequestKind.MESSAGE:
@@ -606,10 +618,7 @@ class GuestSession:
     def _forget_requests(self, reason: str) -> None:
         """The session is over for this connection: no request of it will be answered any more."""
         for tracing_id, request in self.unanswered.items():
-            if request.kind is RequestKind.MESSAGE:
-                self._events.append(Answered(PartId(tracing_id), Unknown(f"no answer before: {reason}")))
-            elif request.kind is RequestKind.JWT:
-                self._events.append(JwtRefused(Failed(f"no answer before: {reason}")))
+            self._give_up_on(tracing_id, request, f"no answer before: {reason}")
         self._lapsed.update(self.unanswered)
         self.unanswered.clear()
         self._configure_new_after_end = False
@@ -627,19 +636,24 @@ class GuestSession:
         return next(iter(self.unanswered)) if len(self.unanswered) == 1 and not self._lapsed else None
 
     def _configure(self, now: float, *, start_new: bool) -> None:
-        self._request(
-            ConfigureSession(
-                token=self._token,
-                tracing_id=self._new_id(),
-                deployment_id=self._deployment_id,
-                start_new=True if start_new else None,
-            ),
-            RequestKind.CONFIGURE,
-            Step.CONFIGURE,
-            now,
-        )
+        fields: dict[str, Any] = {
+            "token": self._token,
+            "tracing_id": self._new_id(),
+            "deployment_id": self._deployment_id,
+            "start_new": True if start_new else None,
+        }
+        self._is_signing_in = self.jwt is not None
+        request: Request = ConfigureSession(**fields)
+        if self.jwt is not None:
+            # Named after the code of the sign-in, and yet it is the JWT that the code was exchanged for.
+            request = ConfigureAuthenticatedSession(**fields, data=AuthorizationData(code=self.jwt))
+        self._request(request, RequestKind.CONFIGURE, Step.CONFIGURE, now)
 
-    def _request(self, request: Request, kind: RequestKind, step: Step, now: float) -> None:
+    def _say(self, message: Message, kind: RequestKind, step: Step, now: float) -> None:
+        """Send an event that is no message of the guest's."""
+        self._request(OnMessage(token=self._token, tracing_id=self._new_id(), message=message), kind, step, now)
+
+    def _request(self, request: Request, kind: RequestKind, step: Step, now: float, file_id: str | None = None) -> None:
         following = after(self.state, step)
         if following is None:
             raise LocalProtocolError(f"{kind.value} is not allowed while {self.state.value}")
@@ -647,7 +661,7 @@ class GuestSession:
         self.state = following
         patience_s = self._timing.answer_s if kind is RequestKind.MESSAGE else self._timing.request_s
         assert request.tracing_id is not None  # noqa: S101 - every request of ours carries one
-        self.unanswered[request.tracing_id] = Unanswered(kind, now + patience_s)
+        self.unanswered[request.tracing_id] = Unanswered(kind, now + patience_s, file_id)
         self._outgoing.append(encoded)
 
     def _go(self, step: Step) -> bool:
@@ -678,23 +692,37 @@ class GuestSession:
             if request.deadline > now:
                 continue
             del self.unanswered[tracing_id]
+            if request.kind is RequestKind.TYPING:
+                continue  # nobody promises an answer to it
             self._lapsed.add(tracing_id)
             reason = f"no answer to {request.kind.value} in time"
             match request.kind:
-                case RequestKind.MESSAGE:
-                    self._events.append(Answered(PartId(tracing_id), Unknown(reason)))
                 case RequestKind.CONFIGURE:
                     self._go(Step.CONFIGURE_REFUSED)
                     self._events.append(ConfigureRefused(Unknown(reason), None))
                 case RequestKind.JOIN:
                     self._events.append(Joined(Unknown(reason)))
-                case RequestKind.JWT:
-                    self._events.append(JwtRefused(Failed(reason)))
                 case RequestKind.HEALTH:
                     self._unexpected(reason)
                 case RequestKind.CLOSE:
                     self._unexpected(reason)
                     self._start_new_without_answer(now)
+                case _:
+                    self._give_up_on(tracing_id, request, reason)
+
+    def _give_up_on(self, tracing_id: str, request: Unanswered, reason: str) -> None:
+        """Tell whoever waits for the answer to a request that there will be none."""
+        match request.kind:
+            case RequestKind.MESSAGE:
+                self._events.append(Answered(PartId(tracing_id), Unknown(reason)))
+            case RequestKind.JWT:
+                self._events.append(JwtRefused(Failed(reason)))
+            case RequestKind.CLEAR:
+                self._events.append(Cleared(Unknown(reason)))
+            case RequestKind.UPLOAD | RequestKind.DOWNLOAD | RequestKind.DELETE:
+                self._events.append(FileDone(request.file_id or "", Failed(reason)))
+            case _:
+                pass  # what a new connection begins with anyway
 
     def _health_check_at(self) -> float:
         if self._expires_at is None:
@@ -706,6 +734,28 @@ class GuestSession:
 
     def _unexpected(self, what: str) -> None:
         self._events.append(Unexpected(what))
+
+
+def media_of(body: SessionResponse) -> Media:
+    """Read what a session takes out of its answer; any of it may be absent, or half there."""
+    inbound = (body.allowed_media or AllowedMedia()).inbound
+    limit = inbound.max_file_size_kb if inbound else None
+    types = inbound.file_types if inbound else None
+    attributes = None if body.max_custom_data_bytes is None else _finite(body.max_custom_data_bytes)
+    return Media(
+        None if limit is None else _finite(limit),
+        None if types is None else tuple(one.type.lower() for one in types if one.type),
+        tuple(name.lower() for name in body.blocked_extensions or ()),
+        None if attributes is None else int(attributes),
+    )
+
+
+def _upload_failed(frame: Frame) -> Outcome:
+    """An error about a file whose envelope says 200, as the vendor's fixtures have it."""
+    code = getattr(frame.body, "error_code", None)
+    if not isinstance(code, int):
+        return Failed("the upload failed, without a code")
+    return codes.outcome_of(code, (getattr(frame.body, "error_message", None) or "")[:200])
 
 
 def _accepted(body: Message) -> Outcome:

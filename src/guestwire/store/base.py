@@ -17,8 +17,10 @@ import msgspec
 
 from guestwire.model import (
     Accepted,
+    Auth,
     Delivery,
     Draft,
+    Errand,
     GuestRef,
     JournalEntry,
     MessageId,
@@ -72,6 +74,8 @@ class End(msgspec.Struct, frozen=True):
     attempt: int
     state: PartState
     reason: str
+    unsent: bool = False
+    """It is still queued: given up before this attempt was made, because its file cannot go."""
 
 
 class Expire(msgspec.Struct, frozen=True):
@@ -93,6 +97,46 @@ class NoteSession(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"NoteSession({self.guest_ref}, {self.event})"  # not the token
+
+
+class Defer(msgspec.Struct, frozen=True):
+    """A queued part could not be made ready (its file could not be uploaded): not before `at`."""
+
+    part_id: PartId
+    at: float
+    reason: str
+
+
+class NoteUpload(msgspec.Struct, frozen=True):
+    """The part's file has reached the platform, under this id; None: it is not there any more."""
+
+    part_id: PartId
+    upload_id: str | None
+
+
+class EndErrand(msgspec.Struct, frozen=True):
+    """An errand is over. `result` is sealed for whoever waits for it; `detail` goes into the journal."""
+
+    seq: int
+    is_done: bool
+    detail: dict[str, Any] = {}
+    result: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"EndErrand({self.seq}, done={self.is_done})"  # not what it brought
+
+
+class NoteAuth(msgspec.Struct, frozen=True):
+    """The tokens of a guest who has signed in; None: he has not, or not any more."""
+
+    guest_ref: GuestRef
+    auth: Auth | None
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """Up to now nothing that was said to the guest is missing here. Not for the journal."""
+
+    guest_ref: GuestRef
 
 
 class Pause(msgspec.Struct, frozen=True):
@@ -119,7 +163,22 @@ class Hear(msgspec.Struct, frozen=True):
     reply: Reply
 
 
-Change = Confirm | Requeue | Suspect | End | Expire | NoteSession | Pause | Hear | Note
+Change = (
+    Confirm
+    | Requeue
+    | Suspect
+    | End
+    | Expire
+    | Defer
+    | NoteUpload
+    | NoteSession
+    | NoteAuth
+    | EndErrand
+    | Pause
+    | Hear
+    | Seen
+    | Note
+)
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -143,6 +202,8 @@ class Sending(msgspec.Struct, frozen=True):
     body: PartBody
     queued_at: float
     delivery: Delivery
+    upload_id: str | None = None
+    """Of its file, which is at the platform."""
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,6 +220,11 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: float | None
     """When it is too old to be sent; a part in check never expires."""
     priority: int
+    lane_seq: int
+    """Its turn."""
+    blob: str | None
+    """Digest of its file; None: it has none."""
+    upload_id: str | None
     body: PartBody | None
     """Given for a part in check, which is compared with what the history shows."""
 
@@ -176,6 +242,10 @@ class LaneRow(msgspec.Struct, frozen=True):
     next_at: float | None
     """When the lane is due; None while nothing is open or a person is waited for."""
     head: Head | None
+    auth: Auth | None = None
+    is_followed: bool = False
+    errands: tuple[Errand, ...] = ()
+    """In the order of their turn."""
 
     def __repr__(self) -> str:
         return f"LaneRow({self.guest_ref})"  # not the token
@@ -233,6 +303,57 @@ class PartView(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     text: str | None = None
     guest: str | None = None
+
+
+class GuestView(msgspec.Struct, frozen=True, kw_only=True):
+    """A guest as shown to people. Times in seconds since the epoch."""
+
+    guest_ref: GuestRef
+    destination: str
+    guest: str
+    session: SessionState
+    session_expires_at: float | None
+    paused_until: float | None
+    paused_reason: str | None
+    is_followed: bool
+    is_signed_in: bool
+    messages: int
+    replies: int
+    open_parts: int
+    last_at: float
+
+    def __repr__(self) -> str:
+        return f"GuestView({self.guest_ref})"  # not the caller's name for him
+
+
+class ErrandView(msgspec.Struct, frozen=True, kw_only=True):
+    """An errand as shown to people. Without the codes of a sign-in."""
+
+    seq: int
+    """Also the number of its first journal entry, which says when it was asked for."""
+    kind: str
+    state: str
+    """``queued``, ``done`` or ``failed``."""
+    ended_at: float | None
+    attributes: dict[str, str]
+    """Of a join; personal."""
+
+    def __repr__(self) -> str:
+        return f"ErrandView({self.kind}, {self.seq})"  # not the attributes
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of a transcript: something the guest said (`part_id`, `body`), or something he was told (`reply`)."""
+
+    at: float
+    gateway_time: str | None
+    part_id: PartId | None = None
+    state: PartState | None = None
+    body: PartBody | None = None
+    reply: Reply | None = None
+
+    def __repr__(self) -> str:
+        return f"Line({'reply' if self.reply else 'part'})"  # not what was said
 
 
 class StoreStatus(msgspec.Struct, frozen=True):

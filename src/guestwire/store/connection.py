@@ -12,6 +12,7 @@ import msgspec
 
 from guestwire.errors import StoreError
 from guestwire.model import GuestRef, IdMaker, JournalEntry, PartBody, PartId
+from guestwire.store.blobs import Blobs
 from guestwire.store.folder import Folder, migrations, statements
 from guestwire.vault import Vault
 
@@ -37,6 +38,7 @@ class Connection:
         self._new_id = IdMaker()
         with explained(folder), folder.opening():
             self._vault = Vault(folder.keys)
+            self._blobs = Blobs(folder.blobs, self._vault)
             is_new = not folder.store.exists()
             if is_new:
                 os.close(os.open(folder.store, os.O_CREAT | os.O_RDWR, 0o600))

@@ -92,6 +92,11 @@ class Folder:
         """The keys."""
         return self.path / "keys.db"
 
+    @property
+    def blobs(self) -> Path:
+        """Files of messages."""
+        return self.path / "blobs"
+
 
 class RelayLock:
     """

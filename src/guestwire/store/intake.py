@@ -9,8 +9,19 @@ from typing import Any
 
 import msgspec
 
-from guestwire.errors import ConfigError, Rejected, StoreError
-from guestwire.model import Draft, Finding, GuestKey, GuestRef, JournalEntry, MessageId, PartId, Ticket
+from guestwire.errors import ConfigError, Finding, Rejected, StoreError
+from guestwire.model import (
+    Attachment,
+    Draft,
+    File,
+    GuestKey,
+    GuestRef,
+    JournalEntry,
+    MessageId,
+    PartBody,
+    PartId,
+    Ticket,
+)
 from guestwire.store.base import Intake
 from guestwire.store.connection import Row
 from guestwire.store.lanes import Lanes
@@ -151,8 +162,9 @@ class IntakeVerbs(Lanes):
             ),
         )
         part_ids: list[PartId] = []
-        for position, body in enumerate(intake.bodies):
+        for position, given in enumerate(intake.bodies):
             part_id = PartId(self._new_id(now))
+            body = self._keep_file(guest_ref, given, draft.attachments[position : position + 1])
             size = len(body.text.encode())
             detail: dict[str, Any] = {"message": message_id, "size": size}
             if draft.not_before is not None and waits:
@@ -160,13 +172,30 @@ class IntakeVerbs(Lanes):
             seq = self._note(now, "part.queued", guest_ref, part_id, detail)
             sealed = self._vault.seal(guest_ref, f"parts.body.{part_id}", msgspec.json.encode(body))
             lane_seq = None if waits else seq
-            self._run("add_part", (part_id, message_id, guest_ref, position, lane_seq, now, sealed, size, now, now))
+            blob = None if body.file is None else body.file.digest
+            self._run(
+                "add_part", (part_id, message_id, guest_ref, position, lane_seq, now, sealed, blob, size, now, now)
+            )
             part_ids.append(part_id)
         return Ticket(message_id, tuple(part_ids), guest_ref)
 
+    def _keep_file(self, guest_ref: GuestRef, body: PartBody, attachments: Sequence[Attachment]) -> PartBody:
+        """Keep the file of a part, before the transaction that names it is committed."""
+        for attachment in attachments:
+            digest = self._blobs.put(guest_ref, attachment.content)
+            file = File(digest, attachment.name, attachment.mime, len(attachment.content))
+            self._run("add_blob", (digest, guest_ref, file.size, file.type))
+            return msgspec.structs.replace(body, file=file)
+        return body
+
     def _payload_digest(self, draft: Draft) -> bytes:
         attributes = msgspec.json.encode(draft.attributes, order="sorted").decode()
-        return self._vault.index("payload", draft.guest, draft.text, attributes)
+        more: list[str] = []
+        if draft.answer is not None:
+            more.append(msgspec.json.encode(draft.answer).decode())
+        for attachment in draft.attachments:
+            more += [attachment.name, attachment.mime, self._vault.digest(GuestRef(""), attachment.content)]
+        return self._vault.index("payload", draft.guest, draft.text, attributes, *more)
 
     def _require_disk(self) -> None:
         disk = os.statvfs(self._folder.path)

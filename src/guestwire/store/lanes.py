@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from guestwire.errors import StoreError
-from guestwire.model import Delivery, GuestRef, MessageId, PartBody, PartId, PartState, SessionState
+from guestwire.model import Auth, Delivery, Errand, GuestRef, MessageId, PartBody, PartId, PartState, SessionState
 from guestwire.store.base import Due, Head, LaneRow
 from guestwire.store.connection import SQL, Connection
 
@@ -32,9 +34,11 @@ class Lanes(Connection):
             row = self._row("guest", (guest_ref,))
             if row is None:
                 continue
-            destination, sealed, session_state, anchor, paused_until, priority, next_at = row
+            destination, sealed, session_state, anchor, paused_until, priority, next_at, sealed_auth, is_followed = row
             try:
                 token = self._vault.open(guest_ref, f"guests.token.{guest_ref}", sealed).decode()
+                auth = self._open_auth(guest_ref, sealed_auth)
+                errands = self._errands(guest_ref)
             except StoreError:
                 continue
             found.append(
@@ -48,9 +52,31 @@ class Lanes(Connection):
                     priority,
                     next_at,
                     self._head(guest_ref),
+                    auth,
+                    bool(is_followed),
+                    errands,
                 )
             )
         return found
+
+    def waiting_guests(self) -> list[GuestRef]:
+        """Whom a relay has to know of at its start, though their lanes are not due: followed, or with errands."""
+        return [GuestRef(row[0]) for row in self._rows("waiting_guests", ())]
+
+    def unseen(self, before: float, limit: int) -> list[GuestRef]:
+        """Guests with a session whose replies were last complete before a moment, longest ago first."""
+        return [GuestRef(row[0]) for row in self._rows("unseen", (before, limit))]
+
+    def _errands(self, guest_ref: GuestRef) -> tuple[Errand, ...]:
+        return tuple(
+            Errand(seq, kind, msgspec.json.decode(self._vault.open(guest_ref, f"errands.body.{seq}", sealed)))
+            for seq, kind, sealed in self._rows("errands", (guest_ref,))
+        )
+
+    def _open_auth(self, guest_ref: GuestRef, sealed: bytes | None) -> Auth | None:
+        if sealed is None:
+            return None
+        return msgspec.json.decode(self._vault.open(guest_ref, f"guests.auth.{guest_ref}", sealed), type=Auth)
 
     def taken(self, guest: GuestRef, names: Iterable[str]) -> set[str]:
         """Which of these names of history entries already belong to a part of the guest."""
@@ -71,7 +97,7 @@ class Lanes(Connection):
         row = self._row("head", (guest_ref,))
         if row is None:
             return None
-        part_id, state, attempt, due_at, queued_at, changed_at, sealed, message_id = row
+        part_id, state, attempt, due_at, queued_at, changed_at, sealed, message_id, lane_seq, blob, upload_id = row
         ((delivery, expires_at, priority),) = self._rows("terms", (message_id,))
         with_body = with_body or state == PartState.CHECKING
         return Head(
@@ -85,6 +111,9 @@ class Lanes(Connection):
             delivery=Delivery(delivery),
             expires_at=expires_at,
             priority=priority,
+            lane_seq=lane_seq,
+            blob=blob,
+            upload_id=upload_id,
             body=self._readable_body(guest_ref, part_id, sealed) if with_body else None,
         )
 

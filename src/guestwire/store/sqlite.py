@@ -7,12 +7,15 @@ name. A `SqliteStore` belongs to one thread; relay and client each reach it thro
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 
 from guestwire.model import (
     OPEN_STATES,
     TAKEN_STATES,
     Accepted,
+    Auth,
     GuestRef,
     PartId,
     PartState,
@@ -21,24 +24,29 @@ from guestwire.model import (
 from guestwire.store.base import (
     Change,
     Confirm,
+    Defer,
     End,
+    EndErrand,
     Expire,
     Head,
     Hear,
     Note,
+    NoteAuth,
     NoteSession,
+    NoteUpload,
     Pause,
     Requeue,
+    Seen,
     Sending,
     Step,
     StepResult,
     Suspect,
 )
-from guestwire.store.intake import IntakeVerbs
+from guestwire.store.errands import Errands
 from guestwire.store.views import Views
 
 
-class SqliteStore(IntakeVerbs, Views):
+class SqliteStore(Errands, Views):
     """One connection to a store, with every verb."""
 
     def take_over(self, now: float) -> int:
@@ -51,6 +59,7 @@ class SqliteStore(IntakeVerbs, Views):
             self._run("suspect", (now, now, reason, part_id))
             self._note(now, "part.checking", guest_ref, part_id, {"attempt": attempt, "reason": reason})
             self._settle_lane(guest_ref)
+        self._blobs.sweep({digest for (digest,) in self._rows("blobs", ())}, time.time())
         self._note(now, "relay.started", None, None, {"fence": fence, "left_sending": len(left)})
         self._entries.clear()
         return fence
@@ -65,7 +74,7 @@ class SqliteStore(IntakeVerbs, Views):
         is_relay = fence == int(self._meta("boot") or 0)
         touched: dict[GuestRef, None] = {}
         for change in step.changes:
-            if not is_relay and isinstance(change, Requeue | Suspect | End | Expire):
+            if not is_relay and isinstance(change, Requeue | Suspect | End | Expire | Defer):
                 continue
             guest_ref = self._apply(change, fence, now)
             if guest_ref is not None:
@@ -101,6 +110,17 @@ class SqliteStore(IntakeVerbs, Views):
                 if change.token is not None:
                     self._run("token", (self._seal_token(change.guest_ref, change.token), change.guest_ref))
                 self._note(now, change.event, change.guest_ref, None, change.detail)
+            case Defer(part_id, at, reason):
+                return self._defer(part_id, at, reason, now)
+            case NoteUpload(part_id, upload_id):
+                self._run("upload", (upload_id, part_id))
+                return self._lane_of(part_id)
+            case EndErrand():
+                return self._end_errand(change, now)
+            case NoteAuth(guest_ref, auth):
+                self._run("auth", (self._seal_auth(guest_ref, auth), guest_ref))
+            case Seen(guest_ref):
+                self._run("seen", (now, guest_ref))
             case Pause(guest_ref, until, reason):
                 self._run("pause", (until, reason, guest_ref))
                 self._note(now, "lane.paused", guest_ref, None, {"until": until, "reason": reason})
@@ -117,11 +137,11 @@ class SqliteStore(IntakeVerbs, Views):
         if PartState(state) in TAKEN_STATES:
             names = (accepted.gateway_id, accepted.channel_message_id)
             if gateway_id in names or (channel_message_id is not None and channel_message_id in names):
-                return None
+                return GuestRef(guest_ref)
             if not self._is_known_duplicate(change.part_id, accepted):
                 detail = {"gateway_id": accepted.gateway_id, "first": gateway_id, "source": accepted.source}
                 self._note(now, "part.duplicate_seen", guest_ref, change.part_id, detail)
-            return None
+            return GuestRef(guest_ref)
         if PartState(state) not in OPEN_STATES:
             detail = {"gateway_id": accepted.gateway_id, "state": state, "source": accepted.source}
             self._note(now, "part.accepted_after_end", guest_ref, change.part_id, detail)
@@ -155,7 +175,9 @@ class SqliteStore(IntakeVerbs, Views):
         message_id, guest_ref, state, attempt, part_fence, *_ = row
         # The relay speaks of what it last saw. An echo, a person or another relay may have been faster.
         as_seen = attempt == change.attempt and (
-            (state == PartState.SENDING and part_fence == fence) or state == PartState.CHECKING
+            (state == PartState.SENDING and part_fence == fence)
+            or state == PartState.CHECKING
+            or (state == PartState.QUEUED and isinstance(change, End) and change.unsent)
         )
         if not as_seen or (isinstance(change, Suspect) and state == PartState.CHECKING):
             return GuestRef(guest_ref)
@@ -204,6 +226,8 @@ class SqliteStore(IntakeVerbs, Views):
         head = self._fresh_head(guest_ref, now)
         if head is None or head.state is not PartState.QUEUED or head.due_at > now:
             return None
+        if head.blob is not None and head.upload_id is None:
+            return None  # its file has to be at the platform first
         if head.body is None:
             reason = "its content does not open: the row was changed, or belongs to other keys"
             self._finish(head.part_id, guest_ref, PartState.PARKED, reason, now, head.attempt)
@@ -213,7 +237,44 @@ class SqliteStore(IntakeVerbs, Views):
         self._note(now, "part.sending", guest_ref, head.part_id, {"attempt": attempt})
         # Nothing is due in a lane while its head is on its way.
         self._run("lane", (None, head.priority, guest_ref, None, head.priority))
-        return Sending(head.part_id, head.message_id, guest_ref, attempt, head.body, head.queued_at, head.delivery)
+        return Sending(
+            head.part_id,
+            head.message_id,
+            guest_ref,
+            attempt,
+            head.body,
+            head.queued_at,
+            head.delivery,
+            head.upload_id,
+        )
+
+    def _lane_of(self, part_id: PartId) -> GuestRef | None:
+        row = self._row("part", (part_id,))
+        return None if row is None else GuestRef(row[1])
+
+    def _defer(self, part_id: PartId, at: float, reason: str, now: float) -> GuestRef | None:
+        guest_ref = self._lane_of(part_id)
+        self._run("defer", (at, now, reason, part_id))
+        self._note(now, "part.deferred", guest_ref, part_id, {"at": at, "reason": reason})
+        return guest_ref
+
+    def _end_errand(self, change: EndErrand, now: float) -> GuestRef | None:
+        row = self._row("errand", (change.seq,))
+        if row is None or row[2] != "queued":
+            return None
+        guest_ref, kind, *_ = row
+        result = None
+        if change.result is not None:
+            result = self._vault.seal(guest_ref, f"errands.result.{change.seq}", msgspec.json.encode(change.result))
+        state = "done" if change.is_done else "failed"
+        self._run("end_errand", (state, result, now, change.seq))
+        self._note(now, f"errand.{state}", guest_ref, None, {"errand": change.seq, "kind": kind, **change.detail})
+        return GuestRef(guest_ref)
+
+    def _seal_auth(self, guest_ref: GuestRef, auth: Auth | None) -> bytes | None:
+        if auth is None:
+            return None
+        return self._vault.seal(guest_ref, f"guests.auth.{guest_ref}", msgspec.json.encode(auth))
 
     def _hear(self, guest_ref: GuestRef, reply: Reply, now: float) -> None:
         place = f"replies.body.{guest_ref}.{reply.gateway_id}"

@@ -6,9 +6,20 @@ from collections.abc import Iterable
 
 import msgspec
 
-from guestwire.errors import NotFound
-from guestwire.model import GuestKey, GuestRef, JournalEntry, MessageId, PartId, PartState, Reply
-from guestwire.store.base import PartView, StoreStatus
+from guestwire.errors import NotFound, StoreError
+from guestwire.model import (
+    File,
+    GuestKey,
+    GuestRef,
+    JournalEntry,
+    MessageId,
+    PartBody,
+    PartId,
+    PartState,
+    Reply,
+    SessionState,
+)
+from guestwire.store.base import ErrandView, GuestView, Line, PartView, StoreStatus
 from guestwire.store.connection import SQL, Connection, Row
 
 _reply_decoder = msgspec.json.Decoder(Reply)
@@ -32,14 +43,69 @@ class Views(Connection):
     def replies(self, after: int, limit: int, guest: GuestRef | None = None) -> list[Reply]:
         """Replies with a higher number, in order; of one guest or of all."""
         replies = []
-        for seq, guest_ref, sealed in self._rows("replies", (after, guest, limit)):
+        for seq, guest_ref, gateway_id, at, sealed in self._rows("replies", (after, guest, limit)):
             # The place names the gateway id, which stands inside the seal; the row's own copy is checked by it.
-            gateway_id = self._value("SELECT gateway_id FROM replies WHERE seq = ?", (seq,))
             plain = self._vault.open(guest_ref, f"replies.body.{guest_ref}.{gateway_id}", sealed)
             replies.append(
-                msgspec.structs.replace(_reply_decoder.decode(plain), guest_ref=GuestRef(guest_ref), seq=seq)
+                msgspec.structs.replace(
+                    _reply_decoder.decode(plain), guest_ref=GuestRef(guest_ref), seq=seq, received_at=at
+                )
             )
         return replies
+
+    def has_heard(self, guest: GuestRef, gateway_ids: Iterable[str]) -> set[str]:
+        """Which of these replies are here already."""
+        return {name for name in gateway_ids if self._row("has_heard", (guest, name)) is not None}
+
+    def file_of(self, part_id: PartId) -> tuple[File, bytes]:
+        """
+        Return the file of a part.
+
+        Raises:
+            StoreError: It is gone, or does not open.
+        """
+        row = self._row("part_file", (part_id,))
+        file = None if row is None or row[1] is None else self._open_body(row[0], part_id, row[1]).file
+        if row is None or file is None:
+            raise StoreError(f"part {part_id} has no file", code="GW-S014")
+        return file, self._blobs.get(row[0], file.digest)
+
+    def list_guests(self, *, destination: str | None, guest: GuestRef | None, limit: int) -> list[GuestView]:
+        """Return guests, the last active ones first."""
+        found = []
+        for row in self._rows("list_guests", (destination, guest, limit)):
+            key = self._vault.open(row[0], f"guests.guest_key.{row[0]}", row[2]).decode()
+            found.append(
+                GuestView(
+                    guest_ref=row[0],
+                    destination=row[1],
+                    guest=key,
+                    session=SessionState(row[3]),
+                    session_expires_at=row[4],
+                    paused_until=row[5] or None,
+                    paused_reason=row[6],
+                    is_followed=bool(row[7]),
+                    is_signed_in=bool(row[8]),
+                    messages=row[9],
+                    replies=row[10],
+                    open_parts=row[11],
+                    last_at=row[12],
+                )
+            )
+        return found
+
+    def transcript(self, guest: GuestRef) -> list[Line]:
+        """Return what was said both ways, in the order in which it happened here."""
+        lines = [
+            Line(at=queued_at, part_id=PartId(part_id), state=PartState(state), gateway_time=gateway_time, body=body)
+            for _, part_id, state, queued_at, gateway_time, sealed in self._rows("transcript_parts", (guest,))
+            if (body := None if sealed is None else self._open_body(guest, part_id, sealed)) is not None
+        ]
+        after = 0
+        while replies := self.replies(after, 500, guest):
+            after = replies[-1].seq
+            lines += [Line(at=reply.received_at, gateway_time=reply.at, reply=reply) for reply in replies]
+        return sorted(lines, key=lambda line: line.at)
 
     def last_reply(self) -> int:
         """The number of the newest reply; 0 where there is none."""
@@ -113,6 +179,29 @@ class Views(Connection):
             journal_seq=self.journal_seq(),
             destinations=by_destination,
         )
+
+    def body_of(self, part_id: PartId) -> PartBody | None:
+        """Return the content of a part; None where its retention is over, or there is no such part."""
+        row = self._row("part_file", (part_id,))
+        return None if row is None or row[1] is None else self._open_body(row[0], part_id, row[1])
+
+    def journal_of_guest(self, guest: GuestRef, after: int = 0, until: int = 2**63 - 1) -> list[JournalEntry]:
+        """Everything the journal holds about a guest, from one number to another, in order. Walks that stretch."""
+        return [_entry(row) for row in self._rows("journal_of_guest", (after, until, guest))]
+
+    def errands_of(self, guest: GuestRef) -> list[ErrandView]:
+        """Return what was asked for at the gateway for a guest, in the order of asking."""
+        found = []
+        for seq, kind, state, sealed, ended_at in self._rows("errands_of_guest", (guest,)):
+            body = msgspec.json.decode(self._vault.open(guest, f"errands.body.{seq}", sealed))
+            attributes = body.get("attributes", {}) if kind == "join" else {}
+            found.append(ErrandView(seq=seq, kind=kind, state=state, ended_at=ended_at, attributes=attributes))
+        return found
+
+    def unacknowledged(self, sink: str) -> tuple[int, float | None]:
+        """Return how many replies a sink has not acknowledged, and when the oldest of them came."""
+        count, oldest_at = self._rows("unacknowledged", (sink,))[0]
+        return count, oldest_at
 
     def _view(self, row: Row, with_text: bool) -> PartView:
         text = guest = None

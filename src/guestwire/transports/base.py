@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 from guestwire.errors import GuestWireError
-from guestwire.model import Entity, GuestRef, Outcome, PartBody, PartId, Reply, SessionState
+from guestwire.model import Auth, Entity, Errand, File, GuestRef, Outcome, PartBody, PartId, Reply, SessionState
 
 
 class LaneInfo(msgspec.Struct, frozen=True):
@@ -27,7 +27,11 @@ class LaneInfo(msgspec.Struct, frozen=True):
     token: str
     session_state: SessionState
     urgent: bool = False
-    """Its head is in check: it connects before others."""
+    """Its head is in check, or an errand waits: it connects before others, and a read-only session will do."""
+    auth: Auth | None = None
+    """Of a guest who has signed in."""
+    join: dict[str, str] | None = None
+    """Attributes for the Join of a new session."""
 
     def __repr__(self) -> str:
         return f"LaneInfo({self.guest_ref})"  # the token is a credential
@@ -40,6 +44,20 @@ class Attempt(msgspec.Struct, frozen=True):
     guest_ref: GuestRef
     number: int
     body: PartBody
+    upload_id: str | None = None
+    """Of its file, which is at the platform."""
+
+
+class Upload(msgspec.Struct, frozen=True):
+    """A part's file, to be brought to the platform before its attempt."""
+
+    part_id: PartId
+    guest_ref: GuestRef
+    file: File
+    content: bytes
+
+    def __repr__(self) -> str:
+        return f"Upload({self.part_id}, {self.file.size} bytes)"  # neither name nor content
 
 
 # --- what a transport says ---
@@ -90,6 +108,47 @@ class HeardReply(msgspec.Struct, frozen=True):
     reply: Reply
 
 
+class HeardTyping(msgspec.Struct, frozen=True):
+    """Somebody types, for so many seconds unless something is said before. Live only: never stored."""
+
+    guest_ref: GuestRef
+    seconds: float
+
+
+class CaughtUp(msgspec.Struct, frozen=True):
+    """Whatever was said to the guest up to now has been told."""
+
+    guest_ref: GuestRef
+
+
+class Uploaded(msgspec.Struct, frozen=True):
+    """A part's file is at the platform (`outcome` None), or why not."""
+
+    guest_ref: GuestRef
+    part_id: PartId
+    upload_id: str
+    outcome: Outcome | None
+
+
+class ErrandEnded(msgspec.Struct, frozen=True):
+    """What became of an errand: Accepted, or why not. `result` is for whoever asked."""
+
+    guest_ref: GuestRef
+    seq: int
+    outcome: Outcome
+    result: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"ErrandEnded({self.guest_ref}, {self.seq})"  # not what it brought
+
+
+class AuthChanged(msgspec.Struct, frozen=True):
+    """The guest has signed in, or out (None), or his tokens were renewed."""
+
+    guest_ref: GuestRef
+    auth: Auth | None
+
+
 class SessionChanged(msgspec.Struct, frozen=True):
     """Something the next process has to know about a guest's session. `event` is a name of the journal."""
 
@@ -116,6 +175,7 @@ class Noted(msgspec.Struct, frozen=True):
     event: str
     guest_ref: GuestRef | None
     detail: dict[str, Any]
+    part_id: PartId | None = None
 
 
 TransportEvent = (
@@ -125,6 +185,11 @@ TransportEvent = (
     | HistoryRead
     | HistoryUnreadable
     | HeardReply
+    | HeardTyping
+    | CaughtUp
+    | Uploaded
+    | ErrandEnded
+    | AuthChanged
     | SessionChanged
     | DestinationTrouble
     | Noted
@@ -153,6 +218,24 @@ class Transport(Protocol):
 
     def look(self, guest: GuestRef, anchor: str | None) -> None:
         """Read the guest's history down to an anchor. `HistoryRead` or `HistoryUnreadable` follows."""
+
+    def upload(self, upload: Upload) -> None:
+        """Bring a part's file to the platform. `Uploaded` follows, surely; asking for the same part twice is once."""
+
+    def carry_out(self, lane: LaneInfo, errand: Errand) -> None:
+        """Do an errand. `ErrandEnded` follows, surely, once for each call; `can_look` holds, but for a sign-in."""
+
+    def type(self, guest: GuestRef) -> bool:
+        """Tell that the guest is typing, if nothing is more important now; returns whether it went out."""
+
+    def follow(self, lane: LaneInfo) -> None:
+        """Keep the guest's session open, whatever happens, until `unfollow`."""
+
+    def unfollow(self, guest: GuestRef) -> None:
+        """The guest's session may close when nobody wants it."""
+
+    def visit(self, lane: LaneInfo) -> None:
+        """Fetch what was said to a guest whose connection was let go. `CaughtUp` follows when it worked."""
 
     def leave(self, guest: GuestRef) -> None:
         """The lane is not wanted any more for now; its connection may go when the transport sees fit."""

@@ -15,7 +15,7 @@ import logging
 import ssl
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from picows import WSError, WSInvalidStatusError, WSListener, ws_connect
@@ -32,6 +32,20 @@ from guestwire.transports.line import MAX_FRAME_BYTES, Line
 
 logger = logging.getLogger("guestwire.transports.connector")
 
+
+class _Quiet(logging.LoggerAdapter[logging.Logger]):
+    """What picows reports is told by us in our own words; its own are for whoever debugs."""
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        super().log(min(level, logging.DEBUG), msg, *args, **kwargs)
+
+
+#: An adapter also saves the logger of its own that picows would make for each connection.
+QUIET = _Quiet(logging.getLogger("guestwire.transports.picows"))
+#: Of each connection, in bytes; picows lets it grow with what comes.
+READ_BUFFER_BYTES = 1024
+#: Two of each TLS connection, in bytes: more than a TLS record (16 KB), measured as the least that costs no time.
+TLS_BUFFER_BYTES = 32_768
 #: Handshakes under way at once; more would only make each of them slower.
 MAX_CONNECTING = 64
 
@@ -125,7 +139,7 @@ class Connector:
         while self._queue and not self._closing:
             now = self._clock.now()
             line = self._queue[0][2]
-            if not line.wanted or line.ws is not None or line.connecting:
+            if not line.needed or line.ws is not None or line.connecting:
                 heapq.heappop(self._queue)
                 continue
             for_all, for_guest = self._keys(line)
@@ -189,6 +203,12 @@ class Connector:
         except WSInvalidStatusError as error:
             status = int(error.response.status) if error.response is not None else 0
             self._refused(line, status)
+        except ssl.SSLCertVerificationError as error:
+            self._unreachable(
+                line,
+                f"its certificate is not trusted ({error.verify_message}); where the authority is your own, set"
+                " 'tls.ca_file' of the destination, or SSL_CERT_FILE",
+            )
         except (TimeoutError, WSError, OSError, ValueError, EOFError) as error:
             self._unreachable(line, f"{type(error).__name__}: {error}"[:200])
         except Exception as error:
@@ -218,13 +238,20 @@ class Connector:
             extra_headers=headers,
             max_redirects=0,
             max_frame_size=MAX_FRAME_BYTES,
-            read_buffer_init_size=4096,
+            read_buffer_init_size=READ_BUFFER_BYTES,
             websocket_handshake_timeout=self._timing.connect_timeout_s,
-            logger_name="client",
+            logger_name=QUIET,
+            **self._tls_buffers(),
         )
         if connected[1] is None:
             # picows calls it a success when the peer closes in the middle of the handshake, and says no more.
             raise EOFError("closed before the upgrade was answered")
+
+    def _tls_buffers(self) -> dict[str, Any]:
+        """By default each TLS connection would keep half a megabyte of address space, and 6 KB more of memory."""
+        if self._way.tls is None or self._way.proxy is not None:
+            return {}
+        return {"ssl_incoming_bio_size": TLS_BUFFER_BYTES, "ssl_outgoing_bio_size": TLS_BUFFER_BYTES}
 
     def _refused(self, line: Line, status: int) -> None:
         refused = judge_upgrade(status, self._way.destination.host)

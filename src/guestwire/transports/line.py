@@ -8,19 +8,27 @@ read what we write. What the bytes mean is decided in `GuestSession`; what follo
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from guestwire.clock import Clock
+from guestwire.model import Errand, Outcome
 from guestwire.policy.pace import Key, Slot
+from guestwire.protocol.events import Media
 from guestwire.protocol.guest import GuestSession
 from guestwire.transports.base import LaneInfo
 
+if TYPE_CHECKING:
+    from guestwire.transports.uploads import ActiveUpload
+
 logger = logging.getLogger("guestwire.transports.line")
 
+#: Of a session that has not said what it takes.
+NO_MEDIA = Media()
 #: Longest text message that is put together of fragments, in bytes.
 MAX_FRAME_BYTES = 1024 * 1024
 
@@ -36,9 +44,51 @@ class Owner(Protocol):
     def line_lost(self, line: Line, reason: str) -> None:
         """The socket is gone."""
 
+    def note_broken(self, line: Line, what: str) -> None:
+        """The peer broke the WebSocket protocol, which is why the socket is gone."""
+
 
 class Line(WSListener):
     """One guest's way to the gateway. Everything here runs on the event loop."""
+
+    # Thousands of these are idle at once; with a dictionary each would be 1.4 KB larger.
+    __slots__ = (
+        "_fragments",
+        "anchor",
+        "auth",
+        "behind",
+        "behind_until",
+        "closed_by_us",
+        "connecting",
+        "duration_s",
+        "errand",
+        "expires_at",
+        "failures",
+        "followed",
+        "guest",
+        "heard_at",
+        "joined",
+        "known_as",
+        "lane",
+        "lingering",
+        "media",
+        "new_after_reading",
+        "owner",
+        "read_number",
+        "reading",
+        "ready",
+        "refreshes",
+        "replaced",
+        "session",
+        "slots",
+        "spoke_at",
+        "tick_at",
+        "typed_at",
+        "upload",
+        "visiting",
+        "wanted",
+        "ws",
+    )
 
     def __init__(self, owner: Owner, lane: LaneInfo, session: GuestSession) -> None:
         self.owner = owner
@@ -49,7 +99,36 @@ class Line(WSListener):
         self.known_as = lane.session_state
         self.ws: WSTransport | None = None
         self.connecting = False
-        self.wanted = True
+        #: By the relay, for a message or an errand.
+        self.wanted = False
+        #: For ever.
+        self.followed = False
+        #: For one look at what was said meanwhile.
+        self.visiting = False
+        #: Something may have been said to the guest that is not known here: so many reads of the history to go.
+        self.behind = 0
+        #: What the key to the history is wanted for: a check's look, or to catch up.
+        self.reading: Literal["", "look", "catch_up"] = ""
+        #: Counts reads, so that one that comes too late is known as such.
+        self.read_number = 0
+        #: Of the last time that the session was configured.
+        self.media = NO_MEDIA
+        #: What became of the Join on this connection; None: there was none.
+        self.joined: Outcome | None = None
+        self.auth = lane.auth
+        #: Tokens renewed in vain, in a row.
+        self.refreshes = 0
+        self.upload: ActiveUpload | None = None
+        self.errand: Errand | None = None
+        self.typed_at = float("-inf")
+        #: When the session ends unless something is said, and how long it lives from each message on.
+        self.expires_at: float | None = None
+        self.duration_s = 0.0
+        self.spoke_at = 0.0
+        #: What was missed is not read before this.
+        self.behind_until = 0.0
+        #: The conversation was ended; the next begins when what was said in it has been read.
+        self.new_after_reading = False
         #: Not wanted for now, and a timer will look whether it may be closed.
         self.lingering = False
         self.ready = False
@@ -59,7 +138,6 @@ class Line(WSListener):
         #: What this guest's unanswered requests hold in the windows.
         self.slots: list[Slot] = []
         self.anchor: str | None = None
-        self.looking = False
         self.tick_at = float("inf")
         self.heard_at = 0.0
         self._fragments: bytearray | None = None
@@ -94,12 +172,19 @@ class Line(WSListener):
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The socket is gone, by whatever way."""
+        # Where the peer broke the protocol, picows keeps the error for whoever waits; asyncio logs one nobody took.
+        waiting = asyncio.ensure_future(transport.wait_disconnected())
+        waiting.add_done_callback(lambda done: None if done.cancelled() else self._broken(done.exception()))
         reason = self.closed_by_us or "the socket closed (1006)"
         self.ws = None
         self.closed_by_us = ""
         self._fragments = None
         self._guarded(lambda now: self.session.connection_lost(now, reason))
         self.owner.line_lost(self, reason)
+
+    def _broken(self, error: BaseException | None) -> None:
+        if error is not None:
+            self.owner.note_broken(self, f"{type(error).__name__}: {error}"[:200])
 
     def pause_writing(self) -> None:
         """The peer does not read; so we do not read either, and our own buffers stay bounded."""
@@ -157,6 +242,11 @@ class Line(WSListener):
         self.closed_by_us = self.closed_by_us or reason
         if self.ws is not None:
             self.ws.disconnect(graceful=False)
+
+    @property
+    def needed(self) -> bool:
+        """Whether anybody wants this guest connected, or something is under way for him."""
+        return self.wanted or self.followed or self.visiting or self.upload is not None or self.errand is not None
 
     # --- what this guest's uses count against ---
 

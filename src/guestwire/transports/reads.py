@@ -5,13 +5,14 @@ What a guest's client reads over HTTP: the deployment's public configuration, an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import NamedTuple
 
 from guestwire.clock import Clock
-from guestwire.model import Entity
+from guestwire.model import Entity, GuestRef, Reply
 from guestwire.net import Http, Unreachable, read_once
 from guestwire.policy.pace import Key, Pace
-from guestwire.protocol.reading import auto_start_of, entity_of, retry_after_s
+from guestwire.protocol.reading import DeploymentConfig, config_of, entity_of, retry_after_s, said_to_guest
 from guestwire.transports.connector import Way
 
 #: Entries of a history page: the documented default, known to work.
@@ -24,6 +25,19 @@ MAX_PAGES = 8
 CONFIG_LIFE_S = 900.0
 #: How long the configuration is waited for; less than a shutdown may take, because the read holds a thread.
 CONFIG_PATIENCE_S = 3.0
+
+
+#: Which of these names of replies to a guest are known already.
+Heard = Callable[[GuestRef, Iterable[str]], Awaitable[set[str]]]
+
+
+class History(NamedTuple):
+    """What pages of a history held: the guest's own entries and what he was told, newest first."""
+
+    entities: list[Entity]
+    replies: list[Reply]
+    is_complete: bool = True
+    """Nothing is missing between these replies and those that were known before."""
 
 
 class Unreadable(Exception):
@@ -53,8 +67,10 @@ class Reads:
         self._clock = clock
         self._tell = tell
         self._http = Http(tls=way.tls, proxy=way.proxy, timeout_s=timeout_s)
-        self._config: asyncio.Task[bool | None] | None = None
-        self._config_at = 0.0
+        self._config: asyncio.Task[DeploymentConfig | None] | None = None
+        self._config_at = float("-inf")
+        #: As last read; None until then.
+        self.known_config: DeploymentConfig | None = None
         #: History pages asked for.
         self.history_reads = 0
 
@@ -65,18 +81,24 @@ class Reads:
             await asyncio.gather(self._config, return_exceptions=True)
         await self._http.close()
 
-    async def auto_start(self) -> bool:
-        """Whether the deployment starts conversations by itself; one read serves everybody for a while."""
+    async def config(self) -> DeploymentConfig:
+        """
+        Return the deployment's flags; one read serves everybody for a while.
+
+        Where it cannot be read the last ones count, else none are set; the next who asks reads again.
+        """
         now = self._clock.now()
         if self._config is None or now - self._config_at > CONFIG_LIFE_S:
             self._config_at = now
             self._config = asyncio.create_task(self._read_config())
         found = await asyncio.shield(self._config)
         if found is None:
-            self._config_at = 0.0  # the next new guest asks again
-        return bool(found)
+            self._config_at = float("-inf")
+        else:
+            self.known_config = found
+        return self.known_config or DeploymentConfig()
 
-    async def _read_config(self) -> bool | None:
+    async def _read_config(self) -> DeploymentConfig | None:
         way = self._way
         try:
             answer = await read_once(
@@ -89,27 +111,60 @@ class Reads:
         if config is None:
             self._tell(f"HTTP {answer.status}")
             return None
-        return auto_start_of(config)
+        return config_of(config)
 
-    async def history(self, jwt: str, anchor: str | None, keys: tuple[Key, ...]) -> list[Entity]:
+    async def history(
+        self, jwt: str, anchor: str | None, keys: tuple[Key, ...], guest: GuestRef, heard: Heard
+    ) -> History:
         """
-        Read the guest's own entries, newest first, until the anchor, the end, or as far as is reasonable.
+        Read the history, newest first, until the anchor, the end, or as far as is reasonable.
 
         Args:
             jwt: The key to the history.
-            anchor: A name of the entry to stop at; None where there is none.
+            anchor: A name of the guest's entry to stop at; None where there is none.
             keys: The guest's windows that a read uses.
+            guest: Whose history it is.
+            heard: Which replies are known.
 
         Raises:
             Unreadable: A page could not be had.
         """
-        found: list[Entity] = []
+        found = History([], [])
         for page in range(1, (MAX_PAGES if anchor else PAGES_WITHOUT_ANCHOR) + 1):
-            entities = await self._page(jwt, page, keys)
-            found.extend(entity for raw in entities if (entity := entity_of(raw)) is not None)
-            if len(entities) < HISTORY_PAGE or any(entity.is_called(anchor) for entity in found):
+            before = len(found.replies)
+            raw = await self._read_page(jwt, page, keys, found)
+            if raw < HISTORY_PAGE:
+                return found
+            if any(entity.is_called(anchor) for entity in found.entities):
                 break
-        return found
+        return found._replace(is_complete=await _all_known(guest, found.replies[before:], heard))
+
+    async def missed(self, jwt: str, guest: GuestRef, keys: tuple[Key, ...], heard: Heard) -> History:
+        """
+        Read what was said to a guest and is not known, newest first: by name, never by time.
+
+        Ends with a page of which everything is known: what is older was complete when that was heard.
+
+        Raises:
+            Unreadable: A page could not be had.
+        """
+        found = History([], [])
+        for page in range(1, MAX_PAGES + 1):
+            before = len(found.replies)
+            raw = await self._read_page(jwt, page, keys, found)
+            if raw < HISTORY_PAGE or await _all_known(guest, found.replies[before:], heard):
+                return found
+        return found._replace(is_complete=False)
+
+    async def _read_page(self, jwt: str, page: int, keys: tuple[Key, ...], found: History) -> int:
+        """Add the entries of one page; returns how many there were."""
+        entries = await self._page(jwt, page, keys)
+        for raw in entries:
+            if (entity := entity_of(raw)) is not None:
+                found.entities.append(entity)
+            elif (reply := said_to_guest(raw)) is not None:
+                found.replies.append(reply)
+        return len(entries)
 
     async def _page(self, jwt: str, page: int, keys: tuple[Key, ...]) -> list[object]:
         now = self._clock.now()
@@ -134,3 +189,8 @@ class Reads:
         if answer.status != 200 or not isinstance(entities, list):
             raise Unreadable(f"HTTP {answer.status}", retry_after_s(answer.headers.get("Retry-After")) or 1.0)
         return entities
+
+
+async def _all_known(guest: GuestRef, replies: list[Reply], heard: Heard) -> bool:
+    names = {reply.gateway_id for reply in replies}
+    return bool(names) and len(await heard(guest, names)) == len(names)

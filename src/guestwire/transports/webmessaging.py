@@ -13,59 +13,78 @@ import logging
 import os
 import random
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from picows import WSCloseCode, WSMsgType
 
 from guestwire.clock import Clock
-from guestwire.model import Accepted, Failed, GuestRef, Outcome, PartId, SessionState
-from guestwire.net import tls_context
+from guestwire.model import Accepted, Errand, Failed, GuestRef, Outcome, PartId, SessionState
+from guestwire.net import Guard, Http, tls_context
 from guestwire.policy.pace import Pace
-from guestwire.protocol.guest import (
+from guestwire.protocol.events import (
     Answered,
+    Cleared,
     Configured,
     ConfigureRefused,
-    Control,
     ConversationEnded,
+    DownloadGranted,
     Expired,
-    GuestSession,
+    FileDone,
     HealthChecked,
     Heard,
     Joined,
     JwtGranted,
     JwtRefused,
+    Media,
     Other,
     PeerSilent,
     Released,
     SessionEnded,
     SessionEvent,
-    Timing,
+    Typed,
     Unexpected,
+    UploadGranted,
 )
-from guestwire.protocol.reading import reply_of
+from guestwire.protocol.guest import Control, GuestSession, Timing
+from guestwire.protocol.reading import DeploymentConfig, reply_of, typing_s
 from guestwire.protocol.states import ConnectionState
+from guestwire.protocol.writing import message_of
 from guestwire.settings import Destination, RelaySettings
 from guestwire.transports.agenda import Agenda
 from guestwire.transports.base import (
     Attempt,
     Attempted,
+    CaughtUp,
     Emit,
+    ErrandEnded,
     HeardReply,
-    HistoryRead,
+    HeardTyping,
     HistoryUnreadable,
     LaneHeld,
     LaneInfo,
     LaneReady,
     Noted,
     SessionChanged,
+    Upload,
+    Uploaded,
 )
 from guestwire.transports.connector import Connector, Way
+from guestwire.transports.errands import DONE, Errands
+from guestwire.transports.histories import CATCH_UP_READS, Histories, Owner
 from guestwire.transports.line import Line
-from guestwire.transports.reads import Reads, Unreadable
+from guestwire.transports.reads import Heard as IsHeard
+from guestwire.transports.reads import Reads
+from guestwire.transports.uploads import Uploads
 
 logger = logging.getLogger("guestwire.transports.webmessaging")
+
+#: The vendor's clients tell no oftener than this that a guest is typing, in seconds.
+TYPING_EVERY_S = 5.0
+#: The vendor's client renews a JWT this often before it gives up.
+MAX_REFRESHES = 3
 
 #: How long a peer may take to let a socket go that we close, in seconds.
 CLOSE_PATIENCE_S = 1.0
@@ -82,6 +101,7 @@ class WebMessagingTransport:
         clock: The time.
         emit: Takes what is learned.
         draw: Random numbers from [0, 1), for jitter.
+        heard: Which replies are known already; default: none.
     """
 
     def __init__(
@@ -93,6 +113,7 @@ class WebMessagingTransport:
         clock: Clock,
         emit: Emit,
         draw: Callable[[], float] = random.random,
+        heard: IsHeard | None = None,
     ) -> None:
         self.clock = clock
         self._destination = destination
@@ -101,6 +122,8 @@ class WebMessagingTransport:
         self._emit = emit
         self._draw = draw
         self._lines: dict[GuestRef, Line] = {}
+        self._media: dict[Media, Media] = {}
+        self._followed: set[GuestRef] = set()
         secure = destination.websocket_url.startswith("wss:")
         ca_file = None if destination.ca_file is None else str(destination.ca_file)
         tls = tls_context(ca_file, verify=destination.tls.verify) if secure else None
@@ -123,6 +146,26 @@ class WebMessagingTransport:
             timeout_s=timing.connect_timeout_s,
             tell=lambda reason: emit(Noted("config.unreadable", None, {"reason": reason})),
         )
+        # Where files go is the far side's word, so a guard looks at it; a gateway of one's own may name itself.
+        own = () if destination.url is None else (urlsplit(destination.url).netloc,)
+        guarded = Http(tls=tls, proxy=way.proxy, timeout_s=timing.upload_s, guard=Guard(allow=own))
+        self._uploads = Uploads(
+            guarded, clock=clock, agenda=self._agenda, emit=emit, spawn=self._spawn, patience_s=timing.upload_s
+        )
+        self._http = Http(tls=tls, proxy=way.proxy, timeout_s=timing.connect_timeout_s)
+        self._errands = Errands(
+            destination, self._http, clock=clock, emit=emit, spawn=self._spawn, go_on=self._go_on_with
+        )
+        self._histories = Histories(
+            self._reads,
+            pace=pace,
+            clock=clock,
+            agenda=self._agenda,
+            emit=emit,
+            heard=heard or _knows_nothing,
+            settle_s=timing.settle_s,
+            owner=Owner(lambda line: self.can_look(line.guest), self.drain, self._spawn, self._caught_up),
+        )
         self._timer: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -140,20 +183,49 @@ class WebMessagingTransport:
 
     def want(self, lane: LaneInfo) -> None:
         """Connect and configure a guest, or start his next conversation where the last one was ended."""
-        line = self._lines.get(lane.guest_ref)
-        if line is None:
-            line = self._lines[lane.guest_ref] = Line(self, lane, self._new_session(lane.token))
-            self._connector.ask(line)
+        line = self._line_for(lane)
+        was_needed, line.wanted = line.needed, True
+        self._come(line, was_needed)
+        if line.ws is None:
             return
-        line.lane = lane
-        if not line.wanted:
-            line.wanted = True
-            self._connector.ask(line)
-        if line.session.state is ConnectionState.READ_ONLY and not line.session.unanswered and not lane.urgent:
-            line.session.start_new(self.clock.now())
-            self.drain(line)
+        if line.session.state is ConnectionState.READ_ONLY and not line.session.is_busy and not lane.urgent:
+            if not line.reading:
+                line.session.start_new(self.clock.now())
+                self.drain(line)
         elif line.session.state is ConnectionState.EXPIRED:
             line.session.configure_again(self.clock.now())
+            self.drain(line)
+
+    def follow(self, lane: LaneInfo) -> None:
+        """Keep the guest's session open, whatever happens, until `unfollow`."""
+        line = self._line_for(lane)
+        self._followed.add(lane.guest_ref)
+        was_needed, line.followed = line.needed, True
+        self._come(line, was_needed)
+
+    def unfollow(self, guest: GuestRef) -> None:
+        """The guest's session may close when nobody wants it."""
+        self._followed.discard(guest)
+        line = self._lines.get(guest)
+        if line is not None and line.followed:
+            line.followed = False
+            self._linger(line, self.clock.now() + self._timing.linger_s)
+
+    def visit(self, lane: LaneInfo) -> None:
+        """Fetch what was said to a guest whose connection was let go."""
+        line = self._line_for(lane)
+        was_needed, line.visiting, line.behind = line.needed, True, CATCH_UP_READS
+        self._come(line, was_needed)
+        self.drain(line)
+
+    def leave(self, guest: GuestRef) -> None:
+        """Keep the guest's connection for `linger_s` after its last frame, for replies; then let it go."""
+        line = self._lines.get(guest)
+        if line is None:
+            return
+        line.wanted = False
+        self._linger(line, self.clock.now() + self._timing.linger_s)
+        if line.behind:
             self.drain(line)
 
     def is_ready(self, guest: GuestRef) -> bool:
@@ -164,7 +236,7 @@ class WebMessagingTransport:
     def can_look(self, guest: GuestRef) -> bool:
         """Whether the guest's history may be asked for: a read-only session still gives it, a new one never will."""
         line = self._lines.get(guest)
-        if line is None or line.ws is None or line.session.unanswered:
+        if line is None or line.ws is None or line.session.is_busy or line.reading:
             return False
         # Not before a new session was greeted: Join has to find it with nothing else on its way.
         return line.ready or line.session.state is ConnectionState.READ_ONLY
@@ -178,35 +250,68 @@ class WebMessagingTransport:
             return
         now = self.clock.now()
         line.slots.append(self._pace.take(line.keys("messages_per_s"), now))
-        line.session.send_message(
-            attempt.part_id, attempt.body.text, attempt=attempt.number, now=now, attributes=attempt.body.attributes
-        )
+        message = message_of(attempt.part_id, attempt.body, attempt=attempt.number, upload_id=attempt.upload_id)
+        line.session.send_message(attempt.part_id, message, now)
         self.drain(line)
 
     def look(self, guest: GuestRef, anchor: str | None) -> None:
         """Ask for the key to the history; the pages follow when it comes."""
         line = self._lines.get(guest)
-        now = self.clock.now()
         if line is None or not self.can_look(guest):
             self._emit(HistoryUnreadable(guest, "the session is not configured", 1.0))
+        else:
+            self._histories.look(line, anchor)
+
+    def upload(self, upload: Upload) -> None:
+        """Bring a part's file to the platform. Asking for the same part twice is once."""
+        line = self._lines.get(upload.guest_ref)
+        if line is not None and line.upload is not None and line.upload.upload.part_id == upload.part_id:
             return
-        held = self._pace.admits(line.keys("requests_per_min", "history_per_min"), now)
-        if held is not None:
-            wait_s = min(held.until - now, 60.0)
-            self._emit(HistoryUnreadable(guest, f"held by the limit {held.limit}", wait_s))
+        if line is None or not self.is_ready(upload.guest_ref):
+            outcome = Failed("the connection was lost before the file was asked for")
+            self._emit(Uploaded(upload.guest_ref, upload.part_id, "", outcome))
             return
-        line.anchor = anchor
-        line.looking = True
-        line.session.request_jwt(now)
+        self._spawn(self._begin_upload(line, upload))
+
+    async def _begin_upload(self, line: Line, upload: Upload) -> None:
+        config = await self._reads.config()
+        if self.is_ready(line.guest):
+            self._uploads.begin(line, upload, config)
+            self.drain(line)
+        else:
+            self._emit(Uploaded(line.guest, upload.part_id, "", Failed("the connection was lost before the upload")))
+
+    def carry_out(self, lane: LaneInfo, errand: Errand) -> None:
+        """Do an errand. A sign-in begins without a connection: its first one may be made by a person who is known."""
+        self._spawn(self._begin_errand(self._line_for(lane), errand))
+
+    async def _begin_errand(self, line: Line, errand: Errand) -> None:
+        config = await self._reads.config() if errand.kind == "clear" else DeploymentConfig()
+        if errand.kind != "sign_in" and not self.can_look(line.guest):
+            self._emit(ErrandEnded(line.guest, errand.seq, Failed("the connection was lost before the errand")))
+            return
+        self._errands.carry_out(line, errand, may_clear=config.clear)
         self.drain(line)
 
-    def leave(self, guest: GuestRef) -> None:
-        """Keep the guest's connection for `linger_s` after its last frame, for replies; then let it go."""
-        line = self._lines.get(guest)
-        if line is None:
-            return
-        line.wanted = False
-        self._linger(line, self.clock.now() + self._timing.linger_s)
+    def type(self, guest: GuestRef) -> bool:
+        """Tell that the guest is typing: at most once in `TYPING_EVERY_S`, and the first thing to be left out."""
+        line, config, now = self._lines.get(guest), self._reads.known_config, self.clock.now()
+        if config is None:
+            self._spawn(self._read_config())
+            return False
+        if line is None or not self.is_ready(guest) or not config.typing or now - line.typed_at < TYPING_EVERY_S:
+            return False
+        # A message that comes in the next moment needs its slots more than this does.
+        if self._pace.admits((*line.keys("requests_per_min"), *line.keys("messages_per_s")), now) is not None:
+            return False
+        line.typed_at = now
+        line.slots.append(self._pace.take(line.keys("messages_per_s"), now))
+        line.session.type(now)
+        self.drain(line)
+        return True
+
+    async def _read_config(self) -> None:
+        await self._reads.config()
 
     def figures(self) -> dict[str, float]:
         """Counters since the start, and how many guests are connected."""
@@ -217,6 +322,7 @@ class WebMessagingTransport:
             "history_reads": float(self._reads.history_reads),
             "frames_unexpected": float(self._unexpected),
             "sessions": float(connected),
+            "followed": float(sum(line.followed for line in self._lines.values())),
         }
 
     async def close(self) -> None:
@@ -224,7 +330,7 @@ class WebMessagingTransport:
         self._closing = True
         handshakes = self._connector.close()
         for line in list(self._lines.values()):
-            line.wanted = False
+            line.wanted = line.followed = line.visiting = False
             line.hang_up("shutting down", WSCloseCode.OK)
         waits = [asyncio.ensure_future(line.ws.wait_disconnected()) for line in self._lines.values() if line.ws]
         if waits:
@@ -238,10 +344,32 @@ class WebMessagingTransport:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._reads.close()
+        await self._uploads.close()
+        await self._http.close()
 
     # --- connecting ---
 
-    def _new_session(self, token: str) -> GuestSession:
+    def _line_for(self, lane: LaneInfo) -> Line:
+        line = self._lines.get(lane.guest_ref)
+        if line is None:
+            session = self._new_session(lane.token, None if lane.auth is None else lane.auth.jwt)
+            line = self._lines[lane.guest_ref] = Line(self, lane, session)
+        line.lane = lane
+        return line
+
+    def _come(self, line: Line, was_needed: bool) -> None:
+        """Connect a line that nobody needed before."""
+        if not was_needed and line.ws is None:
+            self._connector.ask(line)
+
+    def _go_on_with(self, line: Line) -> None:
+        """A call over HTTP has changed what a line wants."""
+        line.wanted = True
+        if line.ws is None:
+            self._connector.ask(line)
+        self.drain(line)
+
+    def _new_session(self, token: str, jwt: str | None) -> GuestSession:
         """Make the protocol half of a line."""
         timing = self._timing
         return GuestSession(
@@ -249,23 +377,30 @@ class WebMessagingTransport:
             token=token,
             new_id=lambda: str(uuid.UUID(bytes=os.urandom(16), version=4)),
             timing=Timing(ping_after_s=timing.ping_after_s, dead_after_s=timing.dead_after_s, answer_s=timing.answer_s),
+            jwt=jwt,
         )
 
     def line_lost(self, line: Line, reason: str) -> None:
         """A socket is gone. Whoever is wanted connects again, after a jittered while."""
         line.ready = False
+        line.joined = None
+        line.new_after_reading = False
         line.answer_slots(self.clock.now())
-        if line.looking:
-            line.looking = False
-            self._emit(HistoryUnreadable(line.guest, reason, 0.5))
+        self._histories.failed(line, reason, 0.5)
+        self._errands.end(line, Failed(f"connection lost: {reason}"))
         if self._closing or self._lines.get(line.guest) is not line:
             return
         self._emit(Noted("session.lost", line.guest, {"reason": reason}))
-        if line.wanted:
+        if line.needed:
             self._reconnects += 1
             self._connector.ask_later(line, reason)
         else:
             del self._lines[line.guest]
+
+    def note_broken(self, line: Line, what: str) -> None:
+        """The peer broke the WebSocket protocol: told in the journal, and met like any lost socket."""
+        self._unexpected += 1
+        self._emit(Noted("wire.unexpected", line.guest, {"what": what}))
 
     def _linger(self, line: Line, until: float) -> None:
         """Look at the line again at `until`; one timer a line, however often it is left."""
@@ -275,7 +410,7 @@ class WebMessagingTransport:
 
     def _maybe_let_go(self, line: Line) -> None:
         line.lingering = False
-        if line.wanted or self._lines.get(line.guest) is not line:
+        if line.needed or self._lines.get(line.guest) is not line:
             return
         idle_until = line.heard_at + self._timing.linger_s
         if line.ws is None:
@@ -292,7 +427,7 @@ class WebMessagingTransport:
             return True
         if connecting + sum(line.ws is not None for line in self._lines.values()) < most:
             return True
-        idle = [line for line in self._lines.values() if not line.wanted and line.ws is not None]
+        idle = [line for line in self._lines.values() if not line.needed and line.ws is not None]
         if not idle:
             return False
         self._let_go(min(idle, key=lambda line: line.heard_at))
@@ -300,6 +435,8 @@ class WebMessagingTransport:
 
     def _let_go(self, line: Line) -> None:
         del self._lines[line.guest]
+        if line.ready and not line.behind:
+            self._emit(CaughtUp(line.guest))
         line.hang_up("not needed for now")
 
     # --- what sessions say ---
@@ -321,6 +458,8 @@ class WebMessagingTransport:
             line.heard_at = self.clock.now()
             for event in events:
                 self._handle(line, event)
+        if line.behind:
+            self._histories.catch_up(line)
         self._schedule_tick(line)
 
     def _handle(self, line: Line, event: SessionEvent) -> None:
@@ -328,8 +467,11 @@ class WebMessagingTransport:
             case Answered(part_id, outcome):
                 self._answered(line, part_id, outcome)
             case Heard(message):
+                line.spoke_at = self.clock.now()
                 if (reply := reply_of(message)) is not None:
                     self._emit(HeardReply(line.guest, reply))
+                elif (seconds := typing_s(message)) is not None:
+                    self._emit(HeardTyping(line.guest, seconds))
             case Configured():
                 self._configured(line, event)
             case ConfigureRefused():
@@ -337,10 +479,10 @@ class WebMessagingTransport:
             case Joined(outcome):
                 self._joined(line, outcome)
             case JwtGranted(jwt):
-                if line.looking:
-                    self._spawn(self._read_history(line, jwt))
+                self._histories.granted(line, jwt)
+                self._free_again(line)
             case JwtRefused(outcome):
-                self._history_failed(line, str(getattr(outcome, "reason", "refused")), 1.0)
+                self._histories.failed(line, str(getattr(outcome, "reason", "refused")), 1.0)
             case ConversationEnded(read_only):
                 self._conversation_ended(line, read_only)
             case Expired(reason):
@@ -353,24 +495,63 @@ class WebMessagingTransport:
             case Unexpected(what):
                 self._unexpected += 1
                 self._emit(Noted("wire.unexpected", line.guest, {"what": what}))
-            case HealthChecked():
-                if line.ready:  # whoever came while it was asked found the session busy
-                    self._emit(LaneReady(line.guest, replaced=False))
-            case SessionEnded() | Other():
+            case HealthChecked(expires_at):
+                self._watch_expiry(line, expires_at)
+                self._free_again(line)
+            case Cleared(outcome):
+                self._errands.ended(line, "clear", outcome)
+            case Typed(outcome):
+                if not isinstance(outcome, Accepted):
+                    self._emit(Noted("typing.refused", line.guest, {"reason": outcome.reason}))
+            case UploadGranted() | DownloadGranted() | FileDone():
+                self._file(line, event)
+            case SessionEnded():
+                self._session_ended(line)
+            case Other():
                 pass
         line.answer_slots(self.clock.now())
 
+    def _file(self, line: Line, event: UploadGranted | DownloadGranted | FileDone) -> None:
+        match event:
+            case UploadGranted():
+                self._uploads.granted(line, event)
+            case DownloadGranted(_, url):
+                if not self._uploads.found(line, event):
+                    self._errands.ended(line, "download", DONE, {"url": url})
+            case FileDone(_, outcome):
+                if not self._uploads.done(line, event) and outcome is not None:
+                    self._errands.ended(line, "download", outcome)
+        self._free_again(line)
+
     def _answered(self, line: Line, part_id: PartId, outcome: Outcome) -> None:
+        line.spoke_at = self.clock.now()
         self._emit(Attempted(line.guest, part_id, outcome))
         code = outcome.code if isinstance(outcome, Failed) else None
         if code == 409 and line.session.state is ConnectionState.CONFIGURED:
             # The session is read-only, and nobody had told us: begin the next conversation.
             line.ready = False
             line.session.start_new(self.clock.now())
-        elif code == 401:
-            line.hang_up("the session's credentials were refused")
+        elif code in (401, 403):
+            self._unauthorized(line, code)
+
+    def _free_again(self, line: Line) -> None:
+        """Whoever came while something else was asked found the session busy."""
+        if line.ready:
+            self._emit(LaneReady(line.guest, replaced=False))
+
+    def _session_ended(self, line: Line) -> None:
+        """Our `closeSession` was answered; where it leads to the next conversation, the protocol goes on by itself."""
+        if line.session.state is not ConnectionState.ENDED:
+            return
+        line.ready = False
+        line.known_as = SessionState.NONE
+        self._emit(SessionChanged(line.guest, SessionState.NONE, "session.closed"))
+        self._errands.ended(line, "close", DONE)
+        line.wanted = line.followed = line.visiting = False
+        line.hang_up("the session was closed")
 
     def _joined(self, line: Line, outcome: Outcome) -> None:
+        line.joined = outcome
         if isinstance(outcome, Accepted):
             self._emit(Noted("session.joined", line.guest, {}))
         else:
@@ -389,11 +570,17 @@ class WebMessagingTransport:
     def _expired(self, line: Line, reason: str) -> None:
         line.ready = False
         self._emit(SessionChanged(line.guest, line.known_as, "session.expired", detail={"reason": reason}))
-        if line.wanted:
+        if line.needed:
             line.session.configure_again(self.clock.now())
 
     def _configured(self, line: Line, event: Configured) -> None:
         now = self.clock.now()
+        line.refreshes = 0
+        line.media = self._media.setdefault(event.media, event.media)
+        # A session that is known may have been spoken to while nobody listened; a new one has nothing to tell.
+        is_known = line.known_as is not SessionState.NONE or line.behind > 0
+        line.behind = CATCH_UP_READS if is_known and not event.new_session else 0
+        line.behind_until = 0.0
         if event.new_session and line.known_as is not SessionState.NONE:
             line.replaced = True
         if event.read_only:
@@ -403,28 +590,64 @@ class WebMessagingTransport:
                 # A message is in check: the history first. The next conversation would take it out of reach.
                 self._emit(LaneReady(line.guest, line.replaced))
                 line.replaced = False
-            else:
+            elif line.wanted and not line.behind:
                 line.session.start_new(now)
+            elif line.wanted:
+                line.new_after_reading = True
             return
         # Only now: a gateway that opens sockets and refuses sessions is met with growing pauses too.
         line.failures = 0
         line.known_as = SessionState.LIVE
         detail = {"new_session": event.new_session}
         self._emit(SessionChanged(line.guest, SessionState.LIVE, "session.configured", event.expires_at, detail=detail))
+        line.duration_s = event.duration_s or 0.0
+        self._watch_expiry(line, event.expires_at)
+        if event.cleared_others:
+            self._emit(Noted("session.others_cleared", line.guest, {}))
+        self._uploads.reconnected(line, same_session=not event.new_session)
+        self._errands.ended(line, "start_new", DONE)
+        if event.signed_in:
+            self._errands.ended(line, "sign_in", DONE)
+        elif line.auth is not None:
+            # The tokens came while an anonymous configure was on its way.
+            line.session.sign_in(line.auth.jwt, now)
+            return
         if event.new_session:
             self._spawn(self._greet(line))
         else:
             self._become_ready(line)
 
+    def _watch_expiry(self, line: Line, expires_at: float | None) -> None:
+        """Warn in time. One timer a line: what is said meanwhile moves the moment on, which the timer finds out."""
+        if expires_at is None:
+            return
+        is_watched, line.expires_at = line.expires_at is not None, expires_at
+        if not is_watched:
+            self._look_at_expiry(line)
+
+    def _look_at_expiry(self, line: Line) -> None:
+        if line.ws is None or line.expires_at is None:
+            line.expires_at = None
+            return
+        expires_at = max(line.expires_at, line.spoke_at + line.duration_s)
+        warn_at = expires_at - self._timing.expiry_warning_s
+        if warn_at > self.clock.now():
+            self._agenda.at(warn_at, lambda: self._look_at_expiry(line))
+        else:
+            line.expires_at = None
+            self._emit(Noted("session.expiring", line.guest, {"expires_at": expires_at}))
+
     async def _greet(self, line: Line) -> None:
         """On a new session of a deployment with autoStart, Join comes before the first message."""
-        auto_start = await self._reads.auto_start()
+        config = await self._reads.config()
+        if not config.is_active:
+            self._emit(Noted("deployment.inactive", None, {}))
         if line.session.state is not ConnectionState.CONFIGURED or line.ready:
             return  # lost or replaced in the meantime; the next Configured decides anew
-        if line.session.unanswered:
+        if line.session.is_busy:
             self._agenda.at(self.clock.now() + 0.1, lambda: self._spawn(self._greet(line)))
-        elif auto_start:
-            line.session.join(self.clock.now())
+        elif config.auto_start:
+            line.session.join(self.clock.now(), line.lane.join)
             self.drain(line)
         else:
             self._become_ready(line)
@@ -438,15 +661,49 @@ class WebMessagingTransport:
     def _configure_refused(self, line: Line, event: ConfigureRefused) -> None:
         reason = getattr(event.outcome, "reason", "refused")
         self._emit(Noted("session.refused", line.guest, {"code": event.code, "reason": reason}))
+        if event.code == 401 and line.auth is not None and line.refreshes < MAX_REFRESHES:
+            line.refreshes += 1
+            self._spawn(self._sign_in_again(line, reason))
+            return
+        self._errands.ended(line, "sign_in", event.outcome)
         if event.code == 4017:
             self._replace_token(line, "4017")
         line.hang_up(f"configure refused: {reason}")
 
+    def _unauthorized(self, line: Line, code: int) -> None:
+        """A message was turned away because of who sends it: renew, begin anew, or wait for the guest to sign in."""
+        if line.auth is not None and line.refreshes < MAX_REFRESHES:
+            line.refreshes += 1
+            line.ready = False
+            self._spawn(self._sign_in_again(line, f"code {code}"))
+        elif code == 401:
+            line.hang_up("the session's credentials were refused")
+        else:
+            self._wait_for_sign_in(line, f"code {code}")
+
+    def _wait_for_sign_in(self, line: Line, reason: str) -> None:
+        """Trying again and again would use up the message's attempts: the lane waits, and a sign-in wakes it."""
+        self._emit(Noted("session.sign_in_needed", line.guest, {"reason": reason}))
+        until = self.clock.now() + self._timing.evicted_retry_s
+        self._emit(LaneHeld(line.guest, until, "the guest has to sign in"))
+
+    async def _sign_in_again(self, line: Line, reason: str) -> None:
+        """The JWT is too old: renew it, and configure on the same socket."""
+        if await self._errands.refresh(line):
+            if line.session.state in (ConnectionState.OPEN, ConnectionState.CONFIGURED) and not line.session.is_busy:
+                line.session.configure_again(self.clock.now())
+                self.drain(line)
+            return
+        self._errands.ended(line, "sign_in", Failed(f"401: {reason}", 401))
+        self._wait_for_sign_in(line, reason)
+        line.hang_up("the guest has to sign in again")
+
     def _released(self, line: Line, cause: str) -> None:
         """The gateway let go of this connection. Coming back at once would evict somebody else, for ever."""
         line.ready = False
-        line.wanted = False
+        line.wanted = line.visiting = False
         if cause in ("logged_out", "signed_in"):
+            self._errands.ended(line, "sign_out", DONE)
             self._replace_token(line, cause)
         elif cause == "evicted":
             line.known_as = SessionState.EVICTED
@@ -454,39 +711,43 @@ class WebMessagingTransport:
         else:
             self._emit(SessionChanged(line.guest, SessionState.LIVE, "session.cleared"))
         wait_s = self._timing.evicted_retry_s * (1.0 + 0.2 * self._draw()) if cause == "evicted" else 0.0
+        self._errands.ended(line, "clear", DONE if cause == "cleared" else Failed(f"released: {cause}"))
         self._emit(LaneHeld(line.guest, self.clock.now() + wait_s, f"the gateway closed the connection: {cause}"))
+        if line.followed:
+            # Coming back at once would evict somebody else, for ever: the same pause as for a message.
+            line.followed = False
+            lane = line.lane
+            self._agenda.at(self.clock.now() + max(wait_s, 1.0), lambda: self._follow_again(lane))
         line.hang_up(f"released: {cause}")
+
+    def _follow_again(self, lane: LaneInfo) -> None:
+        if not self._closing and lane.guest_ref in self._followed:
+            self.follow(lane)
 
     def _replace_token(self, line: Line, cause: str) -> None:
         """The old session token must not be used again (logged out, or a signed-in guest's now)."""
         token = str(uuid.UUID(bytes=os.urandom(16), version=4))
-        line.lane = msgspec.structs.replace(line.lane, token=token)
-        line.session = self._new_session(token)
+        line.lane = msgspec.structs.replace(line.lane, token=token, auth=None)
+        line.session = self._new_session(token, None)
+        line.auth = None
+        line.behind = 0
         line.known_as = SessionState.NONE
         event = SessionChanged(
             line.guest, SessionState.NONE, "session.token_replaced", token=token, detail={"cause": cause}
         )
         self._emit(event)
 
-    # --- the history ---
-
-    async def _read_history(self, line: Line, jwt: str) -> None:
-        try:
-            entities = await self._reads.history(jwt, line.anchor, line.keys("history_per_min"))
-        except Unreadable as error:
-            self._history_failed(line, error.reason, error.retry_s)
-        except Exception as error:
-            # A history that nobody foresaw must not leave the check waiting for ever.
-            logger.exception("a history could not be read", extra={"action": "history_failed", "guest": line.guest})
-            self._history_failed(line, type(error).__name__, 5.0)
-        else:
-            line.looking = False
-            self._emit(HistoryRead(line.guest, entities))
-
-    def _history_failed(self, line: Line, reason: str, retry_s: float) -> None:
-        if line.looking:
-            line.looking = False
-            self._emit(HistoryUnreadable(line.guest, reason, retry_s))
+    def _caught_up(self, line: Line) -> None:
+        """Whoever waited for the history to be read goes on."""
+        if line.new_after_reading:
+            line.new_after_reading = False
+            if line.session.state is ConnectionState.READ_ONLY and not line.session.is_busy:
+                line.session.start_new(self.clock.now())
+                self.drain(line)
+        elif line.ready or line.session.state is ConnectionState.READ_ONLY:
+            self._emit(LaneReady(line.guest, replaced=False))
+        if not line.needed:
+            self._linger(line, self.clock.now() + self._timing.linger_s)
 
     # --- timers ---
 
@@ -507,3 +768,7 @@ class WebMessagingTransport:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _knows_nothing(_guest: GuestRef, _names: Iterable[str]) -> set[str]:
+    return set()

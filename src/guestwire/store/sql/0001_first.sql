@@ -23,9 +23,14 @@ CREATE TABLE guests (
     next_at REAL,                       -- when the head of the lane is due; NULL: nothing to do by itself
     priority INTEGER NOT NULL DEFAULT 5,
     paused_until REAL NOT NULL DEFAULT 0,
-    paused_reason TEXT
+    paused_reason TEXT,
+    auth BLOB,                          -- sealed; tokens of a guest who has signed in
+    is_followed INTEGER NOT NULL DEFAULT 0, -- its session is kept open for ever
+    seen_at REAL                        -- when its replies were last complete; NULL: never, or no session
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX guests_by_hash ON guests (destination, guest_hash);
+CREATE INDEX guests_followed ON guests (guest_ref) WHERE is_followed;
+CREATE INDEX guests_seen ON guests (seen_at) WHERE seen_at IS NOT NULL;
 CREATE INDEX guests_ready ON guests (next_at, guest_ref) WHERE next_at IS NOT NULL;
 
 CREATE TABLE messages (
@@ -66,7 +71,8 @@ CREATE TABLE parts (
     fence INTEGER NOT NULL DEFAULT 0,   -- boot number of the relay that began the last attempt
     next_at REAL NOT NULL,
     body BLOB,                          -- sealed; NULL after its retention
-    blob TEXT,                          -- keyed digest of an attachment
+    blob TEXT,                          -- keyed digest of its file
+    upload_id TEXT,                     -- of the file at the platform, once it is there
     size INTEGER NOT NULL,              -- bytes of UTF-8 of the text
     gateway_id TEXT,
     channel_message_id TEXT,
@@ -107,6 +113,19 @@ CREATE TABLE replies (
 ) STRICT;
 CREATE UNIQUE INDEX replies_by_id ON replies (guest_ref, gateway_id);
 
+-- What is to be done for a guest at the gateway that is no message. It has its turn among the lane's messages: `seq` is
+-- the journal's number of its entry, as a part's `lane_seq` is.
+CREATE TABLE errands (
+    seq INTEGER PRIMARY KEY,
+    guest_ref TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    body BLOB NOT NULL,                 -- sealed
+    state TEXT NOT NULL DEFAULT 'queued', -- queued | done | failed
+    result BLOB,                        -- sealed; what it brought, for whoever waits
+    ended_at REAL
+) STRICT;
+CREATE INDEX errands_queued ON errands (guest_ref, seq) WHERE state = 'queued';
+
 CREATE TABLE receipts (
     part_id TEXT NOT NULL,
     state TEXT NOT NULL,                -- delivered | read | failed
@@ -118,6 +137,13 @@ CREATE TABLE receipts (
 CREATE TABLE cursors (
     sink TEXT PRIMARY KEY,
     seq INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Replies that a sink has acknowledged before an older one.
+CREATE TABLE acknowledged (
+    sink TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (sink, seq)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE blobs (

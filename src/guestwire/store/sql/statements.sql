@@ -18,8 +18,8 @@ INSERT INTO messages (id, guest_ref, destination, key_hash, payload_digest, ente
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: add_part
-INSERT INTO parts (id, message_id, guest_ref, position, lane_seq, state, next_at, body, size, queued_at, changed_at)
-VALUES (?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?)
+INSERT INTO parts (id, message_id, guest_ref, position, lane_seq, state, next_at, body, blob, size, queued_at, changed_at)
+VALUES (?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?)
 
 -- name: note
 INSERT INTO journal (at, event, guest_ref, part_id, detail) VALUES (?, ?, ?, ?, ?)
@@ -78,7 +78,7 @@ SELECT id FROM parts WHERE message_id = ? AND id <> ? AND state = 'queued' ORDER
 
 -- name: head
 -- Without a join: the two look-ups take half the time of one statement that does both.
-SELECT id, state, attempt, next_at, queued_at, changed_at, body, message_id FROM parts
+SELECT id, state, attempt, next_at, queued_at, changed_at, body, message_id, lane_seq, blob, upload_id FROM parts
 WHERE guest_ref = ? AND lane_seq IS NOT NULL AND state IN ('queued', 'sending', 'checking', 'parked')
 ORDER BY lane_seq LIMIT 1
 
@@ -98,7 +98,7 @@ UPDATE guests SET anchor = ? WHERE guest_ref = ?
 UPDATE guests SET session_state = ?, session_expires_at = ? WHERE guest_ref = ?
 
 -- name: token
-UPDATE guests SET token = ?, anchor = NULL WHERE guest_ref = ?
+UPDATE guests SET token = ?, anchor = NULL, auth = NULL, seen_at = NULL WHERE guest_ref = ?
 
 -- name: pause
 UPDATE guests SET paused_until = ?, paused_reason = ? WHERE guest_ref = ?
@@ -110,7 +110,8 @@ SELECT guest_ref FROM guests WHERE next_at <= ? ORDER BY next_at, guest_ref LIMI
 SELECT min(next_at) FROM guests WHERE next_at > ?
 
 -- name: guest
-SELECT destination, token, session_state, anchor, paused_until, priority, next_at FROM guests WHERE guest_ref = ?
+SELECT destination, token, session_state, anchor, paused_until, priority, next_at, auth, is_followed FROM guests
+WHERE guest_ref = ?
 
 -- name: left_sending
 SELECT id, guest_ref, attempt FROM parts WHERE state = 'sending'
@@ -124,17 +125,114 @@ WHERE guest_ref = ?1 AND gateway_id IS NOT NULL AND (gateway_id = ?2 OR channel_
 INSERT INTO replies (guest_ref, gateway_id, at, kind, body) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (guest_ref, gateway_id) DO NOTHING
 
+-- name: has_heard
+SELECT 1 FROM replies WHERE guest_ref = ? AND gateway_id = ?
+
+-- name: defer
+UPDATE parts SET next_at = ?, changed_at = ?, reason = ? WHERE id = ? AND state = 'queued'
+
+-- name: upload
+UPDATE parts SET upload_id = ? WHERE id = ?
+
+-- name: part_file
+SELECT guest_ref, body FROM parts WHERE id = ?
+
+-- name: add_blob
+INSERT INTO blobs (digest, guest_ref, size, type, refs) VALUES (?, ?, ?, ?, 1)
+ON CONFLICT (digest) DO UPDATE SET refs = refs + 1
+
+-- name: blobs
+SELECT digest FROM blobs
+
+-- name: add_errand
+INSERT INTO errands (seq, guest_ref, kind, body) VALUES (?, ?, ?, ?)
+
+-- name: errands
+SELECT seq, kind, body FROM errands WHERE guest_ref = ? AND state = 'queued' ORDER BY seq
+
+-- name: errands_of_guest
+SELECT seq, kind, state, body, ended_at FROM errands WHERE guest_ref = ? ORDER BY seq
+
+-- name: errand
+SELECT guest_ref, kind, state, result FROM errands WHERE seq = ?
+
+-- name: end_errand
+UPDATE errands SET state = ?, result = ?, ended_at = ? WHERE seq = ? AND state = 'queued'
+
+-- name: waiting_guests
+-- Whom a relay has to know of at its start, beside those whose lanes are due.
+SELECT DISTINCT guest_ref FROM errands WHERE state = 'queued'
+UNION SELECT guest_ref FROM guests WHERE is_followed
+
+-- name: follow
+UPDATE guests SET is_followed = ? WHERE guest_ref = ?
+
+-- name: auth
+UPDATE guests SET auth = ? WHERE guest_ref = ?
+
+-- name: seen
+UPDATE guests SET seen_at = ? WHERE guest_ref = ?
+
+-- name: unseen
+-- Guests with a session whose replies were last complete before a moment.
+SELECT guest_ref FROM guests WHERE seen_at < ? AND session_state = 'live' ORDER BY seen_at LIMIT ?
+
+-- name: cursor
+SELECT seq FROM cursors WHERE sink = ?
+
+-- name: set_cursor
+INSERT INTO cursors (sink, seq) VALUES (?, ?) ON CONFLICT (sink) DO UPDATE SET seq = max(seq, excluded.seq)
+
+-- name: acknowledge
+INSERT INTO acknowledged (sink, seq) VALUES (?, ?) ON CONFLICT DO NOTHING
+
+-- name: acknowledged
+SELECT seq FROM acknowledged WHERE sink = ? AND seq > ? ORDER BY seq
+
+-- name: forget_acknowledged
+DELETE FROM acknowledged WHERE sink = ? AND seq <= ?
+
+-- name: unacknowledged
+SELECT count(*), min(at) FROM replies
+WHERE seq > coalesce((SELECT seq FROM cursors WHERE sink = ?1), 0) AND body IS NOT NULL
+  AND seq NOT IN (SELECT seq FROM acknowledged WHERE sink = ?1)
+
+-- name: next_reply
+SELECT min(seq) FROM replies WHERE seq > ?
+
+-- name: list_guests
+SELECT g.guest_ref, g.destination, g.guest_key, g.session_state, g.session_expires_at, g.paused_until, g.paused_reason,
+       g.is_followed, g.auth IS NOT NULL, coalesce(m.n, 0), coalesce(r.n, 0), coalesce(p.open, 0),
+       max(coalesce(p.at, 0), coalesce(r.at, 0)) AS last_at
+FROM guests g
+LEFT JOIN (SELECT guest_ref, count(*) AS n FROM messages
+           WHERE ?2 IS NULL OR guest_ref = ?2 GROUP BY guest_ref) m ON m.guest_ref = g.guest_ref
+LEFT JOIN (SELECT guest_ref, count(*) AS n, max(at) AS at FROM replies
+           WHERE ?2 IS NULL OR guest_ref = ?2 GROUP BY guest_ref) r ON r.guest_ref = g.guest_ref
+LEFT JOIN (SELECT guest_ref, sum(state IN ('queued', 'sending', 'checking', 'parked')) AS open, max(queued_at) AS at
+           FROM parts WHERE ?2 IS NULL OR guest_ref = ?2 GROUP BY guest_ref) p ON p.guest_ref = g.guest_ref
+WHERE (?1 IS NULL OR g.destination = ?1) AND (?2 IS NULL OR g.guest_ref = ?2)
+ORDER BY last_at DESC LIMIT ?3
+
+-- name: transcript_parts
+SELECT seq, id, state, queued_at, gateway_time, body FROM parts WHERE guest_ref = ? AND lane_seq IS NOT NULL
+ORDER BY lane_seq
+
 -- name: journal
 SELECT seq, at, event, guest_ref, part_id, detail FROM journal WHERE seq > ? ORDER BY seq LIMIT ?
 
 -- name: journal_of_part
 SELECT seq, at, event, guest_ref, part_id, detail FROM journal WHERE part_id = ? ORDER BY seq
 
+-- name: journal_of_guest
+-- A walk over a stretch of the journal: for people, who look seldom.
+SELECT seq, at, event, guest_ref, part_id, detail FROM journal WHERE seq >= ? AND seq <= ? AND guest_ref = ? ORDER BY seq
+
 -- name: journal_seq
 SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'journal'), 0)
 
 -- name: replies
-SELECT seq, guest_ref, body FROM replies WHERE seq > ?1 AND body IS NOT NULL AND (?2 IS NULL OR guest_ref = ?2)
+SELECT seq, guest_ref, gateway_id, at, body FROM replies WHERE seq > ?1 AND body IS NOT NULL AND (?2 IS NULL OR guest_ref = ?2)
 ORDER BY seq LIMIT ?3
 
 -- name: message_parts

@@ -1,0 +1,115 @@
+"""A guest's lane while it has something to do, as the relay keeps it in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from guestwire.errors import GuestWireError
+from guestwire.model import Errand, GuestRef, PartId, PartState
+from guestwire.policy import check
+from guestwire.policy.pace import Key, Pace
+from guestwire.settings import RetrySettings
+from guestwire.store.base import Head, LaneRow, Sending
+from guestwire.transports.base import LaneInfo, Transport
+
+
+class Route(msgspec.Struct):
+    """A destination as the relay drives it."""
+
+    transport: Transport
+    pace: Pace
+    retry: RetrySettings
+    trouble: GuestWireError | None = None
+    """Why none of its lanes can move; None while they can."""
+
+
+class Lane:
+    """A guest's lane while it has something to do."""
+
+    __slots__ = (
+        "anchor",
+        "awake_at",
+        "check",
+        "ended_errands",
+        "errand_at",
+        "errand_tries",
+        "errands",
+        "head",
+        "info",
+        "look_at",
+        "looking",
+        "paused_until",
+        "replaced",
+        "route",
+        "running",
+        "sending",
+        "settled",
+        "stale",
+        "upload_tries",
+        "uploading",
+    )
+
+    def __init__(self, row: LaneRow, route: Route) -> None:
+        self.info = LaneInfo(row.guest_ref, row.token, row.session_state, auth=row.auth)
+        self.route = route
+        self.anchor = row.anchor
+        self.paused_until = row.paused_until
+        #: The oldest part that has not ended; None while it is on its way, or not known.
+        self.head = row.head
+        self.sending: Sending | None = None
+        #: The last part was accepted, and what comes next is in the store: begun unseen, with the settling of the last.
+        self.settled = False
+        #: What `head` says is not what the store will say when the changes under way are in it.
+        self.stale = False
+        #: The session of the last attempt is gone, and its history with it.
+        self.replaced = False
+        self.check: check.Progress | None = None
+        self.look_at = float("-inf")
+        self.looking = False
+        #: What is to be done beside messages, each in its turn; and the one that is being done.
+        self.errands = list(row.errands)
+        self.running: Errand | None = None
+        self.errand_at = float("-inf")
+        self.errand_tries = 0
+        #: Over, and perhaps not yet so in the store.
+        self.ended_errands: set[int] = set()
+        #: The part whose file is on its way to the platform, and how often one of it has failed.
+        self.uploading: PartId | None = None
+        self.upload_tries = 0
+        #: When the lane has its next timer, so that no two are set for the same moment.
+        self.awake_at = float("inf")
+
+    @property
+    def guest(self) -> GuestRef:
+        """Its name."""
+        return self.info.guest_ref
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing that the relay could do for it by itself."""
+        return (self.head is None or self.head.state is PartState.PARKED) and not self.errands and self.sending is None
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The windows that a message of this lane needs."""
+        return (("messages_per_s", self.guest), ("requests_per_min", self.guest))
+
+
+def next_errand(errands: Sequence[Errand], head: Head | None) -> Errand | None:
+    """
+    Return the errand whose turn it is; None while it is a message's.
+
+    Errands and messages of a lane have one order. Two things break it: a parked message waits for a person, so errands
+    do not wait for it; and a sign-in is what a message may be waiting for.
+    """
+    if head is not None and head.state is PartState.CHECKING:
+        return None
+    sign_in = next((errand for errand in errands if errand.kind == "sign_in"), None)
+    if sign_in is not None:
+        return sign_in
+    first = errands[0] if errands else None
+    if first is None or head is None or head.state is PartState.PARKED or head.lane_seq > first.seq:
+        return first
+    return None
