@@ -30,6 +30,14 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
+# The agent page is tested in the system's own Chromium.
+$(VENV)/.browser: $(VENV)/.dev
+	@for b in chromium chromium-browser google-chrome; do command -v $$b >/dev/null && exit 0; done; \
+	  root=; test "$$(id -u)" = 0 || root="sudo -n"; \
+	  { $$root apt-get -qq update && DEBIAN_FRONTEND=noninteractive $$root apt-get -qq install --no-install-recommends -y chromium; } \
+	    >/dev/null 2>&1 || { echo "a browser for the tests of the agent page is missing: apt-get install chromium"; exit 1; }
+	@touch $@
+
 demo: $(VENV)/.runtime ## A day of a support desk on a local Genesys that loses answers
 	@$(BIN)/guestwire demo $(ARGS)
 
@@ -43,7 +51,7 @@ lint: $(VENV)/.dev ## ruff and the import contracts
 types: $(VENV)/.dev ## mypy --strict
 	$(BIN)/mypy
 
-test: lint types ## Everything that has to hold
+test: lint types $(VENV)/.browser ## Everything that has to hold
 	$(BIN)/pytest -n auto
 
 bench: $(VENV)/.dev ## Measure: ratios beside the goals

@@ -18,7 +18,9 @@ from guestwire.store.sqlite import SqliteStore
 #: How long a test waits for what must come, in seconds.
 PATIENCE_S = 15.0
 #: Patience of a relay in a hurry. The order of sizes is that of the defaults.
-QUICK = RelaySettings(answer_s=0.3, settle_s=0.1, reconnect_base_s=0.02, reconnect_cap_s=0.2, shutdown_s=2.0)
+QUICK = RelaySettings(
+    answer_s=0.3, settle_s=0.1, reconnect_base_s=0.02, reconnect_cap_s=0.2, shutdown_s=2.0, reorder_s=0.05
+)
 #: An emulator in a hurry.
 FAST: dict[str, Any] = {"echo_delay_ms": "0-2", "history_lag_s": 0.02}
 

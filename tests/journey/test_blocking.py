@@ -39,6 +39,11 @@ def test_plain_calls(genesys: EmulatorThread, tmp_path: Path) -> None:
         wire.wait(last, timeout_s=10)
         assert "an answer" in [reply.text for reply in wire.replies("ann")]
         assert len(wire.replies()) >= len(wire.replies("ann"))
+        (first, *_) = wire.replies(consumer="crm")
+        wire.acknowledge(first, consumer="crm")
+        assert first not in wire.replies(consumer="crm")
+        wire.for_guests(lambda guests: guests.close("ann"))
+        assert wire.for_guests(lambda guests: guests.show("ann")).session == "none"
 
 
 def test_closing_twice_and_going_on(genesys: EmulatorThread, tmp_path: Path) -> None:

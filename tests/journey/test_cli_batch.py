@@ -245,6 +245,62 @@ def test_hostile_names_stay_inside_their_line(cli: Cli, genesys: Any) -> None:
     assert texts(genesys) == ["a\x1b]0;x\x07\nb\u2028c"]
 
 
+@swift
+def test_rows_bring_files_and_answers(cli: Cli, genesys: Any) -> None:
+    """Files lie beside the file of messages; the second run knows every row; the report has their columns."""
+    rows = cli.folder / "rows"
+    rows.mkdir()
+    (rows / "a.pdf").write_bytes(b"first")
+    file = cli.write(
+        "rows/rows.jsonl",
+        '{"guest":"1","text":"see this","file":"a.pdf","attributes":{"topic":"x"}}\n'
+        '{"guest":"2","file":"a.pdf"}\n'
+        '{"guest":"3","quick_reply":"Yes=confirm"}\n',
+    )
+    to = ("batch", file, "--gateway", genesys.url, "--report", "out.csv", "--json")
+    said = cli(*to)
+    assert said.object == {"known": 0, "rows": 3, "states": {"accepted": 3}}
+    assert "3 messages of 3 guests, 2 files (10 bytes) to" in said.err
+    shown = {
+        (message["text"], tuple(each["filename"] for each in message["attachments"]), message["type"])
+        for message in genesys.messages()
+    }
+    assert shown == {("see this", ("a.pdf",), "Text"), (None, ("a.pdf",), "Text"), ("Yes", (), "Structured")}
+    with (cli.folder / "out.csv").open(newline="", encoding="utf-8") as sheet:
+        found = [(row["file"], row["quick_reply"], row["attr.topic"], row["state"]) for row in csv.DictReader(sheet)]
+    assert found == [("a.pdf", "", "x", "accepted"), ("a.pdf", "", "", "accepted"), ("", "Yes=confirm", "", "accepted")]
+    (rows / "a.pdf").write_bytes(b"other")
+    changed = cli(*to)
+    assert changed.code == 3
+    assert "row 1, file: has changed since the row was stored" in changed.err
+    assert len(genesys.messages()) == 3
+    assert cli(*to, "--again").object["known"] == 0
+
+
+@swift
+def test_bad_files_are_findings_of_their_rows(cli: Cli, genesys: Any) -> None:
+    """Missing, empty, outside the folder: all are named, with everything else, before anything is stored."""
+    cli.write("empty.pdf", b"")
+    rows = "guest,text,file\n1,a,missing.pdf\n2,,empty.pdf\n3,a,/etc/passwd\n4,a,../x.pdf\n,a,missing.pdf\n5,fine,\n"
+    said = cli("batch", cli.write("rows.csv", rows), "--gateway", genesys.url)
+    assert said.code == 3
+    assert said.complaint == [
+        "error: 5 rows cannot be sent; nothing was stored [GW-R003]",
+        "  row 1, file: it cannot be read: No such file or directory (file.unreadable); check the path and its rights",
+        "  row 2, file: the file is empty (file.empty); check how it was made",
+        "  row 3, file: it lies outside the folder of the batch: name its folder with --allow-files-from (row.bad)",
+        "  row 4, file: it lies outside the folder of the batch: name its folder with --allow-files-from (row.bad)",
+        "  row 5, file: it cannot be read: No such file or directory (file.unreadable); check the path and its rights",
+        "  row 5, guest: the guest is empty (guest.empty); name the guest by your own key, such as a customer number",
+    ]
+    assert not (cli.folder / "state").exists()
+    elsewhere = cli.folder / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "x.pdf").write_bytes(b"x")
+    allowed = cli.write("allowed.csv", f"guest,file\n1,{elsewhere / 'x.pdf'}\n")
+    assert cli("batch", allowed, "--gateway", genesys.url, "--allow-files-from", elsewhere).code == 0
+
+
 def _held(cli: Cli) -> int:
     """Messages that are stored and not let go; read from outside, because a command is too slow to look in between."""
     path = cli.folder / "state" / "guestwire" / "emulator" / "store.db"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -123,3 +126,38 @@ def line_with(stream: Any, *words: str) -> str:
 def texts(genesys: Any) -> list[str]:
     """What agents see of the guests' messages, in visible order."""
     return [message["text"] for message in genesys.messages() if message["direction"] == "Inbound"]
+
+
+def tokens_in(text: str, genesys: Any) -> list[str]:
+    """Every session token of the emulator's guests that stands in a text. It knows them by their digests alone."""
+    digests = {request["token_sha256"] for request in genesys.requests() if request["token_sha256"]}
+    assert digests, "nobody has shown a token yet"
+    words = re.findall(r"(?=([\w-]{36}))", text)
+    return [word for word in words if hashlib.sha256(word.encode()).hexdigest() in digests]
+
+
+def on_terminal(cli: Cli, arguments: list[str], typed: bytes = b"", **environment: str) -> str:
+    """Run a command on a terminal of its own; returns everything it showed."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [GUESTWIRE, *arguments],
+        cwd=cli.folder,
+        env={**cli.environment, **environment},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    os.write(ours, typed)
+    shown = b""
+    while True:
+        try:
+            block = os.read(ours, 65_536)
+        except OSError:  # EIO: the other end is closed
+            break
+        if not block:
+            break
+        shown += block
+    os.close(ours)
+    process.wait(PATIENCE_S)
+    return shown.decode()

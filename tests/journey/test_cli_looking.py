@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import pty
 import signal
-import subprocess
+import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.journey.test_cli_kit import GUESTWIRE, PATIENCE_S, Cli, ended, line_with, texts
+from tests.journey.test_cli_kit import PATIENCE_S, Cli, ended, line_with, on_terminal, texts
 
 
 @pytest.fixture
@@ -145,7 +147,7 @@ def test_piped_tables_are_plain_columns(cli: Cli, genesys: Any) -> None:
 def test_a_terminal_gets_colours_unless_it_wants_none(no_color: str, cli: Cli, genesys: Any) -> None:
     """`NO_COLOR` is honoured where stdout is a terminal."""
     cli("send", "--gateway", genesys.url, "--guest", "1", "x")
-    shown = _on_terminal(cli, ["messages", "list"], TERM="xterm", NO_COLOR=no_color)
+    shown = on_terminal(cli, ["messages", "list"], TERM="xterm", NO_COLOR=no_color)
     assert "accepted" in shown
     assert ("\x1b[1m" in shown or "\x1b[3" in shown or "─" in shown) is True
     assert not (no_color and "\x1b[3" in shown)
@@ -187,6 +189,98 @@ def test_tail_shows_replies_as_they_come(cli: Cli, genesys: Any) -> None:
     assert {"part.queued", "part.sending", "part.accepted"} <= {entry["event"] for entry in seen}
     for each in (process, every):
         assert ended(each, signal.SIGINT).code == 130
+
+
+def test_tail_shows_what_was_asked_for(cli: Cli, genesys: Any) -> None:
+    """Several kinds at once; a reply with its options by number and its files by name; typing is not shown."""
+    to = ("send", "--gateway", genesys.url, "--guest", "7")
+    cli(*to, "first")
+    assert cli("tail", "--what", "replies,nonsense").complaint[0].endswith("[GW-U001]")
+    assert cli("guests", "follow", "7", "--gateway", genesys.url).code == 0
+    relay = cli.start("up", "--gateway", genesys.url)
+    told = cli.start("tail", "--what", "replies, errands", "--guest", "7")
+    objects = cli.start("tail", "--what", "replies", "--json")
+    _until(lambda: all(_is_watching(each.pid) for each in (told, objects)))
+    # The follower's session is open beside the one that said "first".
+    _until(lambda: [request["action"] for request in genesys.requests()].count("configureSession") == 2)
+    genesys.say(event="typing")
+    genesys.say(
+        "Which\x1b[31m one?",
+        content=[
+            {"contentType": "QuickReply", "quickReply": {"text": label, "payload": label}}
+            for label in ("Yes", "No\u202e")
+        ],
+        attachment={"name": "hours.txt", "type": "text/plain", "text": "9 to 17"},
+    )
+    assert told.stdout is not None
+    assert "reply.received" in told.stdout.readline()
+    shown = [told.stdout.readline().strip() for _ in range(4)]
+    assert shown[0].endswith(": Which\\x1b[31m one?")
+    assert shown[1:] == ["1  Yes", "2  No\\u202e", "file  hours.txt (7 bytes, text/plain)"]
+    assert objects.stdout is not None
+    said = json.loads(objects.stdout.readline())["said"]
+    assert ([option["label"] for option in said["options"]], said["attachments"][0]["size"]) == (["Yes", "No\u202e"], 7)
+    assert cli("guests", "close", "7", "--gateway", genesys.url).code == 0
+    assert "errand.queued" in told.stdout.readline()
+    assert "errand.done" in told.stdout.readline()
+    for each in (told, objects, relay):
+        ended(each, signal.SIGINT)
+
+
+def test_a_timeline_tells_of_files_and_errands(cli: Cli, genesys: Any) -> None:
+    """In words, with the file's name and the answer only where texts are asked for."""
+    to = ("send", "--gateway", genesys.url, "--guest", "7")
+    cli(*to, "--file", cli.write("invoice.pdf", b"x" * 1_500), "see", "--wait", "none")
+    process = cli.start("guests", "close", "7", "--gateway", genesys.url)
+    assert ended(process).code == 0
+    answered = cli(*to, "--quick-reply", "Yes=confirm", "--json").object["message_id"]
+    (name,) = (part["id"] for part in cli("messages", "list", "--json").objects if part["size"] == 3)
+    plain, full = cli("messages", "show", name), cli("messages", "show", name, "--text")
+    for words in (
+        "upload.started           1.5 kB on their way",
+        "upload.stored            all of it sent",
+        "upload.done              the platform has it",
+        "errand.queued            close was asked for",
+    ):
+        assert words in plain.out
+    assert "file      1.5 kB, application/pdf" in plain.out
+    assert "file      invoice.pdf, 1.5 kB, application/pdf" in full.out
+    assert "invoice" not in plain.out
+    assert "answer    quick reply, 1 choice" in cli("messages", "show", answered).out
+    assert "answer    quick reply: Yes [confirm]" in cli("messages", "show", answered, "--text").out
+    contents = cli("messages", "show", answered, "--text", "--json").object["contents"]
+    assert [body["answer"]["choices"][0]["payload"] for body in contents.values()] == ["confirm"]
+
+
+@pytest.mark.genesys(script="echo")
+def test_up_forwards_replies_to_the_receiver_of_the_settings(cli: Cli, genesys: Any) -> None:
+    """Beside relaying; `status` says how far the receiver is behind; a receiver that cannot be used ends it at once."""
+    secret = cli.write("secret", "whsec_" + "A" * 32)
+    secret.chmod(0o600)
+    taken = threading.Event()
+    with receiver(taken) as (url, came):
+        forwarding = {
+            "GUESTWIRE_SINKS__REPLIES__URL": url,
+            "GUESTWIRE_SINKS__REPLIES__SECRET_FILE": "secret",
+            "GUESTWIRE_SINKS__REPLIES__ALLOW": url.split("/")[2],
+        }
+        to = ("send", "--gateway", genesys.url, "--guest", "Ann")
+        assert cli(*to, "hello", "--wait", "reply").code == 0
+        behind = cli("status", "--json", **forwarding).object["sinks"]["replies"]
+        assert (behind["consumer"], behind["unacknowledged"]) == ("replies", 1)
+        assert "1 reply not taken yet by 'replies'" in cli("status", **forwarding).out
+        process = cli.start("up", "--gateway", genesys.url, **forwarding)
+        line_with(process.stderr, "forwarding replies to 127.0.0.1")
+        assert taken.wait(PATIENCE_S)
+        (event,) = came
+        assert (event["data"]["guest"], event["data"]["text"]) == ("Ann", "You said: hello")
+        _until(lambda: "every reply was taken" in cli("status", **forwarding).out)
+        assert ended(process, signal.SIGTERM).code == 0
+        forwarding["GUESTWIRE_SINKS__REPLIES__ALLOW"] = "crm.example"
+        refused = cli("up", "--gateway", genesys.url, **forwarding)
+        assert (refused.code, refused.complaint[0][-9:]) == (4, "[GW-C009]")
+    assert "not taken" not in cli("status").out
+    assert cli("status", "--json").object["sinks"] == {}
 
 
 def test_a_reader_that_leaves_ends_tail_quietly(cli: Cli, genesys: Any) -> None:
@@ -249,11 +343,11 @@ def test_init_warns_about_what_it_could_not_look_at(cli: Cli, genesys: Any) -> N
 def test_init_asks_on_a_terminal(cli: Cli) -> None:
     """For the region and the deployment id, and no more; nothing is written without an answer."""
     away = {"HTTPS_PROXY": "http://127.0.0.1:1"}
-    shown = _on_terminal(cli, ["init"], b"eu-west-1\n3f0c9a4e-5b1d-4c8a-9e27-6d2f8b7a1c50\n", **away)
+    shown = on_terminal(cli, ["init"], b"eu-west-1\n3f0c9a4e-5b1d-4c8a-9e27-6d2f8b7a1c50\n", **away)
     assert "Region of your org" in shown
     assert "Deployment id" in shown
     assert 'region = "eu-west-1"' in (cli.folder / "guestwire.toml").read_text()
-    assert "GW-U002" in _on_terminal(cli, ["init", "--file", "other.toml"], b"\n")
+    assert "GW-U002" in on_terminal(cli, ["init", "--file", "other.toml"], b"\n")
     assert not (cli.folder / "other.toml").exists()
 
 
@@ -277,31 +371,29 @@ def test_emulate_says_where_it_is_and_ends_on_ctrl_c(cli: Cli) -> None:
 # --- helpers ---
 
 
-def _on_terminal(cli: Cli, arguments: list[str], typed: bytes = b"", **environment: str) -> str:
-    """Run a command on a terminal of its own; returns everything it showed."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [GUESTWIRE, *arguments],
-        cwd=cli.folder,
-        env={**cli.environment, **environment},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    os.write(ours, typed)
-    shown = b""
-    while True:
+@contextlib.contextmanager
+def receiver(taken: threading.Event) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A program that takes replies, with an address and what came there; signatures have tests of their own."""
+    came: list[dict[str, Any]] = []
+
+    class Taker(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            came.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+            taken.set()
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's own name
+            """Stderr is for the tests."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Taker) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
         try:
-            block = os.read(ours, 65_536)
-        except OSError:  # EIO: the other end is closed
-            break
-        if not block:
-            break
-        shown += block
-    os.close(ours)
-    process.wait(PATIENCE_S)
-    return shown.decode()
+            yield f"http://127.0.0.1:{server.server_address[1]}/hook", came
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def _is_watching(pid: int) -> bool:
@@ -315,8 +407,6 @@ def _is_watching(pid: int) -> bool:
 
 def _until(condition: Any) -> None:
     """Wait for what another process is about to do."""
-    import threading
-
     deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline

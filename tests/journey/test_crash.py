@@ -8,6 +8,7 @@ import random
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 import msgspec
@@ -90,14 +91,21 @@ async def journal_in(genesys: Emulator, folder: Path) -> list[JournalEntry]:
 
 
 async def test_killed_again_and_again(tmp_path: Path) -> None:
-    """Ten kills with SIGKILL at random instants: 0 lost, 0 unexplained duplicates, 0 out of order, the files intact."""
-    async with emulator(echo_delay_ms="0-20", history_lag_s=0.02, limits="off") as genesys:
+    """
+    Ten kills with SIGKILL at random instants: 0 lost, 0 unexplained duplicates, 0 out of order, the files intact.
+
+    Every fifth message carries a file, so some kills fall into an upload.
+    """
+    delays: dict[str, Any] = {"echo_delay_ms": "0-20", "upload_event_delay_ms": "0-20", "history_lag_s": 0.02}
+    async with emulator(**delays, limits="off") as genesys:
         told = await kill_and_restart(genesys, tmp_path, seed=11, kills=10)
         journal = await journal_in(genesys, tmp_path)
         found = audit(genesys.messages(), journal, told)
         assert found.violations == []
         assert found.waiting == []
         assert len(told) == 60
+        files = [message["attachments"][0]["filename"] for message in genesys.messages() if message["attachments"]]
+        assert len(files) >= 12
         left = [int(entry.detail["left_sending"]) for entry in journal if entry.event == "relay.started"]
         assert len(left) >= 5  # some are killed before they are the relay
         assert sum(left) > 0  # and some with a message on its way: else this would prove nothing

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import pytest
 
 from guestwire.errors import StoreError
+from guestwire.lane import Route
 from guestwire.model import (
     Delivery,
     Draft,
@@ -30,7 +31,7 @@ from guestwire.model import (
     Unknown,
 )
 from guestwire.policy.pace import Pace
-from guestwire.relay import Relay, Route
+from guestwire.relay import Relay
 from guestwire.settings import RelaySettings, RetrySettings
 from guestwire.store.base import Intake
 from guestwire.store.folder import Folder

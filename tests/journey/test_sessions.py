@@ -11,7 +11,6 @@ import msgspec
 import pytest
 
 from guestwire import GuestWire, PartState, RelaySettings
-from guestwire.protocol.frames import LogoutEvent
 from guestwire.settings import RetrySettings
 from guestwire.testing import FakeClock, emulator
 from tests.contract.test_emulator_kit import raw_guest
@@ -217,9 +216,7 @@ async def test_logout_replaces_the_token(tmp_path: Path) -> None:
     async with emulator(**FAST) as genesys, wired(genesys, tmp_path) as wire:
         await settled(wire, await say(wire, "before"))
         old = await token_of(wire)
-        (connection,) = genesys.world.connections.values()
-        genesys.world._let_go(connection, LogoutEvent())
-        genesys.pump()
+        genesys.trigger("logout")
         await until(wire, "session.token_replaced")
         ticket = await say(wire, "after")
         assert await settled(wire, ticket) == ["accepted"]
@@ -236,9 +233,7 @@ async def test_logout_with_a_message_on_its_way(tmp_path: Path) -> None:
         genesys.inject("lose_echo")
         ticket = await say(wire, "in flight")
         await eventually(lambda: len(inbound(genesys)) == 2)
-        (connection,) = genesys.world.connections.values()
-        genesys.world._let_go(connection, LogoutEvent())
-        genesys.pump()
+        genesys.trigger("logout")
         assert await settled(wire, ticket) == ["accepted"]
         found = audit(genesys.messages(), await journal_of(wire), [ticket])
         assert found.unexplained == []

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from guestwire import Destination, GuestWire, Message
+from guestwire import Attachment, Destination, GuestWire, Message
 from guestwire.settings import RetrySettings
 from guestwire.store.sqlite import SqliteStore
 from tests.journey.kit import QUICK, make_wire
@@ -47,7 +47,12 @@ async def main(url: str, deployment_id: str, folder: str, count: int, guests: in
         telling = asyncio.create_task(tell_steps(wire))
         tickets = []
         for number in range(count):
-            message = Message(guest=f"guest {number % guests}", text=f"text {number}", key=f"key {number}")
+            message = Message(
+                guest=f"guest {number % guests}",
+                text=f"text {number}",
+                key=f"key {number}",
+                attachments=(Attachment("a.txt", f"file {number}".encode()),) if number % 5 == 4 else (),
+            )
             tickets.append(await wire.submit(message))
             say(msgspec.json.encode(tickets[-1]).decode())
         if "never" not in flags:

@@ -29,6 +29,7 @@ from guestwire.cli.common import (
     settings,
     usage,
 )
+from guestwire.cli.emulating import emulate_app
 from guestwire.errors import ConfigError
 
 app = typer.Typer(
@@ -41,9 +42,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 messages_app = typer.Typer(name="messages", help="Look at messages.", rich_markup_mode=None)
+guests_app = typer.Typer(name="guests", help="Look at guests, and do something for them.", rich_markup_mode=None)
 config_app = typer.Typer(name="config", help="Look at the settings.", rich_markup_mode=None)
 app.add_typer(messages_app)
+app.add_typer(guests_app)
 app.add_typer(config_app)
+app.add_typer(emulate_app)
 
 
 #: Typer carries click inside itself and exports only this one of its errors; the base is what they all are.
@@ -52,7 +56,7 @@ USAGE_ERROR: Any = typer.BadParameter.__base__
 
 def call(arguments: list[str]) -> int:
     """Run the command that the arguments name; returns its exit code."""
-    if not arguments or arguments in (["messages"], ["config"]):
+    if not arguments or arguments in (["messages"], ["guests"], ["config"]):
         arguments = [*arguments, "--help"]
     try:
         result = app(args=arguments, standalone_mode=False, prog_name="guestwire")
@@ -107,6 +111,14 @@ def send(
     region: Region = None,
     deployment_id: DeploymentId = None,
     text_file: Annotated[Path | None, typer.Option("--text-file", metavar="FILE", help="Read the text there.")] = None,
+    file: Annotated[str | None, typer.Option("--file", metavar="PATH", help="A file that goes with it.")] = None,
+    quick_reply: Annotated[
+        str | None, typer.Option("--quick-reply", metavar="LABEL[=PAYLOAD]", help="Answer with this quick reply.")
+    ] = None,
+    answer: Annotated[
+        list[str] | None,
+        typer.Option("--answer", metavar="N|LABEL|FIELD=VALUE", help="Answer the newest reply that offers something."),
+    ] = None,
     attr: Annotated[list[str] | None, typer.Option("--attr", metavar="NAME=VALUE", help="Custom attribute.")] = None,
     key: Annotated[
         str | None, typer.Option("--key", metavar="KEY", help="Idempotency key: same key, same message.")
@@ -132,8 +144,10 @@ def send(
       guestwire send --guest 42 "Where is my order?"
       echo "a long text" | guestwire send --guest 42 -
       guestwire send --gateway http://127.0.0.1:8700 --guest 42 hello --wait reply
+      guestwire send --guest 42 --file invoice.pdf "Is this right?"
+      guestwire send --guest 42 --answer 2
     """
-    from guestwire.cli import sending
+    from guestwire.cli import attaching, sending
     from guestwire.model import Draft, GuestKey
 
     one_of("--wait", wait, ("accepted", "reply", "none"))
@@ -141,11 +155,18 @@ def send(
         raise usage("--guest is missing: whose message is it?", "such as --guest 42, by your own key")
     if not timeout <= 31_622_400:
         raise usage("--timeout is out of range", "write a number of seconds, up to a year")
+    if file in ("", "-"):
+        raise usage("--file needs the path of a file", "its name goes with it, and stdin has none")
+    if quick_reply is not None and (answer or not quick_reply):
+        problem = "--quick-reply and --answer exclude each other" if answer else "--quick-reply is empty"
+        raise usage(problem, "keep the one that is meant, with the label that was offered")
+    needs_text = file is None and quick_reply is None and not answer
     where = place(to=to, gateway=gateway, region=region, deployment_id=deployment_id, store=store, pace=pace)
     draft = Draft(
         destination=_name(where),
         guest=GuestKey(guest),
-        text=_text(text, text_file),
+        text=_text(text, text_file) if needs_text or text is not None or text_file is not None else "",
+        answer=None if quick_reply is None else attaching.quick_reply_of(quick_reply),
         attributes=attributes(attr or []),
         key=key,
         not_before=moment_of("--not-before", not_before),
@@ -153,8 +174,16 @@ def send(
     )
     if draft.expires_at is not None and draft.expires_at <= time.time():
         raise usage("--expires-at lies in the past", "such a message would never be sent")
+    options = sending.SendOptions(
+        file=None if file is None else Path(file),
+        answers=tuple(answer or ()),
+        wait=wait,
+        timeout_s=timeout,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
     return run(
-        lambda: sending.send(where, draft, wait=wait, timeout_s=timeout, dry_run=dry_run, as_json=as_json),
+        lambda: sending.send(where, draft, options),
         interrupted="interrupted: what is in flight gets its answer; Ctrl-C again stops at once",
     )
 
@@ -171,6 +200,9 @@ def batch(
     ] = None,
     encoding: Annotated[str, typer.Option("--encoding", metavar="NAME", help="Of the file; never guessed.")] = "utf-8",
     delimiter: Annotated[str | None, typer.Option("--delimiter", metavar=",|;|tab", help="Of a CSV.")] = None,
+    files_from: Annotated[
+        Path | None, typer.Option("--allow-files-from", metavar="DIR", help="Rows may name files there too.")
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="Send the file once more, known rows too.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run ended; always done.")] = False,
     wait: Annotated[str, typer.Option("--wait", metavar="accepted|none", help="none: end once stored.")] = "accepted",
@@ -184,8 +216,8 @@ def batch(
     """
     Send a file of messages.
 
-    CSV with the columns guest and text, and if you like id, not_before and attr.*; or JSON Lines. The same file
-    twice sends nothing twice, and an interrupted run goes on where it was.
+    CSV with the columns guest and text, and if you like file, quick_reply, id, not_before and attr.*; or JSON Lines.
+    The same file twice sends nothing twice, and an interrupted run goes on where it was.
 
     \b
     Examples:
@@ -204,9 +236,68 @@ def batch(
         if delimiter not in (",", ";", "\t"):
             raise usage(f"--delimiter is '{delimiter[:10]}'", "write one of , ; or tab")
     where = place(to=to, gateway=gateway, region=region, deployment_id=deployment_id, store=store, pace=pace)
-    rows = BatchFile(file, _name(where), mapping=_mapping(mapping), encoding=encoding, delimiter=delimiter)
+    rows = BatchFile(
+        file,
+        _name(where),
+        mapping=_mapping(mapping),
+        encoding=encoding,
+        delimiter=delimiter,
+        files_from=files_from,
+    )
     options = sending.BatchOptions(again=again, wait=wait, report=report, dry_run=dry_run, yes=yes, as_json=as_json)
     return sending.batch(where, rows, options)
+
+
+@app.command()
+def chat(
+    to: To = None,
+    gateway: Gateway = None,
+    region: Region = None,
+    deployment_id: DeploymentId = None,
+    guest: Annotated[
+        str | None, typer.Option("--guest", "-g", metavar="KEY", help="Go on as this guest; else as a new one.")
+    ] = None,
+    attr: Annotated[
+        list[str] | None, typer.Option("--attr", metavar="NAME=VALUE", help="Custom attribute of the first message.")
+    ] = None,
+    transcript: Annotated[
+        Path | None, typer.Option("--transcript", metavar="FILE", help="Write the conversation there at the end.")
+    ] = None,
+    quiet_s: Annotated[
+        float, typer.Option("--quiet-s", metavar="SECONDS", min=0, help="In a pipe: end after this silence.")
+    ] = 2.0,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", min=0, help="In a pipe: wait no longer to be accepted.")
+    ] = 30.0,
+    store: Store = None,
+    pace: Pacing = "on",
+    as_json: AsJson = False,
+) -> int:
+    """
+    Chat as a guest, in the terminal.
+
+    Replies come while you type; what is on offer is chosen by its number; /help lists the commands. In a pipe each line
+    is a message, and it ends when replies have stopped.
+
+    \b
+    Examples:
+      guestwire chat --to web
+      guestwire chat --gateway http://127.0.0.1:8700 --guest 42
+      printf 'hello\norder\n' | guestwire chat --to web --json
+    """
+    from guestwire.cli.chat import ChatOptions
+    from guestwire.cli.chat import chat as run_chat
+
+    where = place(to=to, gateway=gateway, region=region, deployment_id=deployment_id, store=store, pace=pace)
+    options = ChatOptions(
+        guest=guest,
+        attributes=attributes(attr or []),
+        transcript=transcript,
+        quiet_s=quiet_s,
+        timeout_s=timeout,
+        as_json=as_json,
+    )
+    return run_chat(where, options)
 
 
 @app.command()
@@ -267,24 +358,31 @@ def status(
 def tail(
     to: StoreOf = None,
     guest: Annotated[str | None, typer.Option("--guest", metavar="KEY", help="Only of this guest.")] = None,
-    what: Annotated[str, typer.Option("--what", metavar="KIND", help="all, messages, replies or sessions.")] = "all",
-    text: Annotated[bool, typer.Option("--text", help="Show the texts of replies.")] = False,
+    what: Annotated[
+        str,
+        typer.Option("--what", metavar="KIND,…", help="messages, replies, receipts, sessions, errands or all."),
+    ] = "all",
+    text: Annotated[bool, typer.Option("--text", help="Show replies with --what all too.")] = False,
     store: Store = None,
     as_json: AsJson = False,
 ) -> int:
     """
     Show what happens, as it happens.
 
+    Replies are shown with what they say where --what names them, or with --text.
+
     \b
     Examples:
       guestwire tail
-      guestwire tail --what replies --text
+      guestwire tail --what replies,errands --guest 42
     """
     from guestwire.cli import watching
 
-    one_of("--what", what, list(watching.KINDS))
+    kinds = [kind.strip() for kind in what.split(",")]
+    for kind in kinds:
+        one_of("--what", kind, list(watching.KINDS))
     where = place(to=to, store=store, needs_destination=False)
-    return run(lambda: watching.tail(where, guest=guest, what=what, text=text, as_json=as_json))
+    return run(lambda: watching.tail(where, guest=guest, what=kinds, text=text or "replies" in kinds, as_json=as_json))
 
 
 @messages_app.command("list")
@@ -336,6 +434,177 @@ def messages_show(
     return run(lambda: watching.message(where, message, text=text, as_json=as_json))
 
 
+# --- guests ---
+
+Guest = Annotated[str, typer.Argument(metavar="GUEST", help="By your own key.")]
+
+
+@guests_app.command("list")
+def guests_list(
+    to: StoreOf = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1_000_000, help="At most so many.")] = 50,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> int:
+    """
+    List guests, the last active ones first.
+
+    \b
+    Examples:
+      guestwire guests list
+      guestwire guests list --to web --json | jq -r .guest
+    """
+    from guestwire.cli import guests
+
+    where = place(to=to, store=store, needs_destination=False)
+    return run(lambda: guests.list_(where, to=to, limit=limit, as_json=as_json))
+
+
+@guests_app.command("show")
+def guests_show(
+    guest: Guest,
+    to: StoreOf = None,
+    transcript: Annotated[bool, typer.Option("--transcript", help="With what was said both ways.")] = False,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> int:
+    """
+    Show a guest: session, messages, errands.
+
+    \b
+    Examples:
+      guestwire guests show 42
+      guestwire guests show 42 --transcript
+    """
+    from guestwire.cli import guests
+
+    where = place(to=to, store=store, needs_destination=False)
+    return run(lambda: guests.show_guest(where, guest, to=to, transcript=transcript, as_json=as_json))
+
+
+@guests_app.command("close")
+def guests_close(
+    guest: Guest,
+    to: To = None,
+    gateway: Gateway = None,
+    region: Region = None,
+    deployment_id: DeploymentId = None,
+    store: Store = None,
+) -> int:
+    """
+    End a guest's session.
+
+    After what is queued for him; his next message begins anew.
+
+    \b
+    Examples:
+      guestwire guests close 42 --to web
+    """
+    from guestwire.cli import guests
+
+    where = place(to=to, gateway=gateway, region=region, deployment_id=deployment_id, store=store)
+    return run(lambda: guests.errand(where, guest, "close"), interrupted="interrupted: it stays queued")
+
+
+@guests_app.command("clear")
+def guests_clear(
+    guest: Guest,
+    to: To = None,
+    gateway: Gateway = None,
+    region: Region = None,
+    deployment_id: DeploymentId = None,
+    store: Store = None,
+    yes: Yes = False,
+) -> int:
+    """
+    Have the platform forget a conversation.
+
+    For good, after what is queued for the guest. What is stored here stays.
+
+    \b
+    Examples:
+      guestwire guests clear 42 --to web
+    """
+    from guestwire.cli import guests
+
+    where = place(to=to, gateway=gateway, region=region, deployment_id=deployment_id, store=store)
+    if not guests.confirm_clear(where, guest, yes=yes):
+        show.say("nothing was done")
+        return 0
+    return run(lambda: guests.errand(where, guest, "clear"), interrupted="interrupted: it stays queued")
+
+
+@guests_app.command("follow")
+def guests_follow(
+    guest: Guest,
+    to: To = None,
+    gateway: Gateway = None,
+    region: Region = None,
+    deployment_id: DeploymentId = None,
+    store: Store = None,
+) -> int:
+    """
+    Keep a guest's session open, for replies.
+
+    From now on, whatever happens, by whoever relays: see 'guestwire up'.
+
+    \b
+    Examples:
+      guestwire guests follow 42 --to web
+    """
+    from guestwire.cli import guests
+
+    where = place(to=to, gateway=gateway, region=region, deployment_id=deployment_id, store=store)
+    return run(lambda: guests.follow(where, guest, on=True))
+
+
+@guests_app.command("unfollow")
+def guests_unfollow(
+    guest: Guest,
+    to: To = None,
+    gateway: Gateway = None,
+    region: Region = None,
+    deployment_id: DeploymentId = None,
+    store: Store = None,
+) -> int:
+    """
+    Let a guest's session close when it is idle.
+
+    \b
+    Examples:
+      guestwire guests unfollow 42 --to web
+    """
+    from guestwire.cli import guests
+
+    where = place(to=to, gateway=gateway, region=region, deployment_id=deployment_id, store=store)
+    return run(lambda: guests.follow(where, guest, on=False))
+
+
+@guests_app.command("export")
+def guests_export(
+    guest: Guest,
+    to: StoreOf = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it there, for you alone.")] = None,
+    files: Annotated[Path | None, typer.Option("--files", metavar="DIR", help="Write the guest's files there.")] = None,
+    store: Store = None,
+) -> int:
+    """
+    Write everything stored about a guest, as JSON.
+
+    To answer a request for access: key, session, messages, replies, errands, journal, at every destination of the
+    store.
+
+    \b
+    Examples:
+      guestwire guests export 42 --out guest42.json --files guest42
+      guestwire guests export 42 | jq '.records[].parts[].body.text'
+    """
+    from guestwire.cli import guests
+
+    where = place(to=to, store=store, needs_destination=False)
+    return run(lambda: guests.export(where, guest, to=to, out=out, files=files))
+
+
 # --- setting up ---
 
 
@@ -385,41 +654,6 @@ def config_show(
 
 
 @app.command()
-def emulate(
-    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65_535, help="0: any free one.")] = 8700,
-    deployment_id: Annotated[
-        str | None, typer.Option("--deployment-id", metavar="UUID", help="Of the one deployment there.")
-    ] = None,
-    limits: Annotated[
-        str, typer.Option("--limits", metavar="documented|off", help="Keep the gateway's limits.")
-    ] = "documented",
-    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Same seed, same run.")] = None,
-    script: Annotated[
-        str | None, typer.Option("--script", metavar="FILE|echo|support", help="A bot that answers.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of docs/emulator.md.")
-    ] = None,
-    as_json: AsJson = False,
-) -> int:
-    """
-    Run a local Genesys on 127.0.0.1.
-
-    For everything that should not touch an org.
-
-    \b
-    Examples:
-      guestwire emulate
-      guestwire emulate --port 0 --seed 7 --script support
-      guestwire emulate --set messages_per_second=2 --set auto_start=true
-    """
-    from guestwire.cli import setup
-
-    given = {"deployment_id": deployment_id, "limits": limits, "seed": seed, "script": script, "port": port}
-    return setup.emulate(given, set_ or [], as_json=as_json)
-
-
-@app.command()
 def demo(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Another file of messages.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Beside it: a client with the tutorial's retry.")] = False,
@@ -458,7 +692,7 @@ def _text(text: str | None, text_file: Path | None) -> str:
     if (text is None) == (text_file is None):
         raise usage(
             "there is no text" if text is None else "there are two texts",
-            "one of: an argument, - for stdin, --text-file FILE",
+            "one of: an argument, - for stdin, --text-file FILE; or send a --file, a --quick-reply, an --answer",
         )
     if text_file is not None:
         try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import itertools
 import os
 import sys
 import tempfile
@@ -21,14 +20,17 @@ from pathlib import Path
 
 import msgspec
 
-from guestwire.cli import show
+from guestwire.cli import attaching, content, show
 from guestwire.cli.batchfile import BadRow, BatchFile, Row
 from guestwire.client import SETTLING, SUBMIT_SLICE, GuestWire
-from guestwire.errors import ConfigError, Rejected
-from guestwire.model import Finding, PartState, Ticket
+from guestwire.errors import ConfigError, Finding, Rejected
+from guestwire.model import Draft, PartState, Ticket
 from guestwire.policy.forecast import Forecast, forecast
-from guestwire.settings import Destination
+from guestwire.settings import Destination, Limits
 from guestwire.store.sqlite import SqliteStore
+
+#: Files that are in memory at once, in bytes: a transaction ends early where its rows bring more.
+MAX_FILES_BYTES = 32_000_000
 
 
 class Survey(msgspec.Struct):
@@ -36,7 +38,23 @@ class Survey(msgspec.Struct):
 
     rows: int
     guests: int
+    files: int
+    files_bytes: int
     forecast: Forecast
+
+    def __str__(self) -> str:
+        files = f", {show.counted(self.files, 'file')} ({content.size(self.files_bytes)})" if self.files else ""
+        return f"{show.counted(self.rows, 'message')} of {show.counted(self.guests, 'guest')}{files}"
+
+
+def with_file(row: Row, limits: Limits) -> tuple[Draft, tuple[Finding, ...]]:
+    """Return a row's message with its file, and what is wrong with the file."""
+    if row.file is None:
+        return row.draft, ()
+    found = attaching.read(row.file, limits)
+    if isinstance(found, tuple):
+        return row.draft, tuple(msgspec.structs.replace(finding, path="file") for finding in found)
+    return msgspec.structs.replace(row.draft, attachments=(found,)), ()
 
 
 def survey(file: BatchFile, wire: GuestWire) -> Survey:
@@ -50,14 +68,17 @@ def survey(file: BatchFile, wire: GuestWire) -> Survey:
     findings: list[Finding] = []
     by_guest: Counter[str] = Counter()
     seen: dict[str, int] = {}
-    rows = 0
+    rows = files = files_bytes = 0
     for row in file.rows():
         rows += 1
         if isinstance(row, BadRow):
             findings.append(Finding("row.bad", f"row {row.row}, {row.column}", row.problem))
             continue
-        for finding in wire.check(row.draft):
+        draft, found = with_file(row, wire.destination.limits)
+        for finding in attaching.joined(found, wire.check(draft)):
             findings.append(msgspec.structs.replace(finding, path=f"row {row.number}, {finding.path}"))
+        files += len(draft.attachments)
+        files_bytes += sum(len(attachment.content) for attachment in draft.attachments)
         if row.has_id and seen.setdefault(row.draft.key or "", row.number) != row.number:
             first = seen[row.draft.key or ""]
             findings.append(
@@ -73,7 +94,8 @@ def survey(file: BatchFile, wire: GuestWire) -> Survey:
         raise Rejected(findings, code="GW-R003")
     if not rows:
         raise ConfigError(f"'{file.path}' has no rows", code="GW-C063", hint="the first line names the columns")
-    return Survey(rows, len(by_guest), forecast(by_guest.values(), wire.destination.limits))
+    expected = forecast(by_guest.values(), wire.destination.limits)
+    return Survey(rows, len(by_guest), files, files_bytes, expected)
 
 
 async def refuse_changed(file: BatchFile, wire: GuestWire) -> None:
@@ -81,21 +103,16 @@ async def refuse_changed(file: BatchFile, wire: GuestWire) -> None:
     Refuse rows whose ids are known with another content, and a file without ids that changed since it was stored.
 
     Raises:
-        Rejected: Names every row whose id is taken.
+        Rejected: Names every row whose id is taken, or whose attached file has changed.
         ConfigError: Names the first row that differs; rows without ids could not be told from those of then.
     """
     path = str(file.path.resolve())
 
     def taken(store: SqliteStore) -> list[Finding]:
         return [
-            Finding(
-                "key.other_payload",
-                f"row {row.number}, id",
-                f"'{(row.draft.key or '')[:60]}' was used before, for another guest or another content",
-                "give each message an id of its own",
-            )
+            _taken(row)
             for row in _good(file.rows())
-            if row.has_id and store.holds_same(row.draft) is False
+            if (row.has_id or row.file is not None) and store.holds_same(_whole(row, wire)) is False
         ]
 
     findings = await wire.store_read(taken)
@@ -114,7 +131,7 @@ async def refuse_changed(file: BatchFile, wire: GuestWire) -> None:
             if row.has_id:
                 continue
             has_keys = True
-            draft = msgspec.structs.replace(row.draft, key=f"row:{digest}:{row.number}")
+            draft = msgspec.structs.replace(_whole(row, wire), key=f"row:{digest}:{row.number}")
             if store.holds_same(draft) is not True:
                 return f"the first row that differs is {row.number}"
         if not has_keys:
@@ -130,24 +147,53 @@ async def refuse_changed(file: BatchFile, wire: GuestWire) -> None:
         )
 
 
+def _taken(row: Row) -> Finding:
+    if row.has_id:
+        return Finding(
+            "key.other_payload",
+            f"row {row.number}, id",
+            f"'{(row.draft.key or '')[:60]}' was used before, for another guest or another content",
+            "give each message an id of its own",
+        )
+    return Finding(
+        "key.other_payload",
+        f"row {row.number}, file",
+        "has changed since the row was stored",
+        "give the rows an 'id' column, or send all of it again with --again",
+    )
+
+
+def _whole(row: Row, wire: GuestWire) -> Draft:
+    """Return a row's message with its file, which was there when the file of messages was surveyed."""
+    draft, findings = with_file(row, wire.destination.limits)
+    if findings:
+        raise ConfigError(
+            f"row {row.number}: its file changed while the batch was read ({findings[0].text}); what was stored of the"
+            " batch is held and not sent",
+            code="GW-C067",
+            hint="run the command again on files that nobody writes to",
+        )
+    return draft
+
+
 async def store(file: BatchFile, wire: GuestWire, *, again: bool) -> list[Ticket]:
     """
     Pass 2: store every row, then let the batch go.
 
     Raises:
-        Rejected: A row's id is known with another content; nothing of that row's slice was stored.
-        ConfigError: The file changed between the passes.
+        Rejected: A row's id is known with another content; nothing of that row's transaction was stored.
+        ConfigError: The file changed between the passes, or one that a row names.
     """
     batch = f"{file.digest}:{time.time_ns()}" if again else file.digest
     tickets: list[Ticket] = []
-    for rows in _slices(_good(file.rows())):
-        drafts = [row.draft for row in rows]
+    for slice_ in _slices((row.number, _whole(row, wire)) for row in _good(file.rows())):
+        drafts = [draft for _, draft in slice_]
         if again:
             drafts = [msgspec.structs.replace(draft, key=None) for draft in drafts]
         try:
             tickets += await wire.submit_held(drafts, batch)
         except Rejected as error:
-            first, last = rows[0].number, rows[-1].number
+            (first, _), (last, _) = slice_[0], slice_[-1]
             finding = msgspec.structs.replace(error.findings[0], path=f"rows {first}-{last}, id")
             raise Rejected([finding], code=error.code) from None
     if file.digest != BatchFile(file.path, wire.destination.name).digest:
@@ -164,8 +210,17 @@ def _good(rows: Iterable[Row | BadRow]) -> Iterator[Row]:
     return (row for row in rows if isinstance(row, Row))
 
 
-def _slices(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    while slice_ := list(itertools.islice(rows, SUBMIT_SLICE)):
+def _slices(drafts: Iterable[tuple[int, Draft]]) -> Iterator[list[tuple[int, Draft]]]:
+    """Cut into what is stored in one transaction: so many rows, or so many bytes of files."""
+    slice_: list[tuple[int, Draft]] = []
+    size = 0
+    for number, draft in drafts:
+        slice_.append((number, draft))
+        size += sum(len(attachment.content) for attachment in draft.attachments)
+        if len(slice_) == SUBMIT_SLICE or size > MAX_FILES_BYTES:
+            yield slice_
+            slice_, size = [], 0
+    if slice_:
         yield slice_
 
 
@@ -325,7 +380,7 @@ def confirm(destination: Destination, survey: Survey, *, yes: bool) -> bool:
         ConfigError: There is nobody to ask.
     """
     show.say(
-        f"{show.counted(survey.rows, 'message')} of {show.counted(survey.guests, 'guest')} to '{destination.name}';"
+        f"{survey} to '{destination.name}';"
         f" up to {show.counted(survey.guests, 'new conversation')};"
         f" through in about {show.ago(survey.forecast.duration_s)}"
         f" (bound by {survey.forecast.binding}; {survey.forecast.assumptions})"

@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from guestwire.cli import attaching
 from guestwire.cli.common import moment, usage
 from guestwire.errors import ConfigError
 from guestwire.model import Draft, GuestKey
@@ -28,8 +29,8 @@ from guestwire.model import Draft, GuestKey
 MAX_LINE = 1_000_000
 #: Columns that mean something; attributes are ``attr.<name>``.
 COLUMNS = ("id", "guest", "text", "file", "quick_reply", "not_before")
-#: Columns whose feature this version does not have: refused, because ignoring them would lose something.
-NOT_YET = ("file", "quick_reply")
+#: One of these makes a message.
+CONTENT = ("text", "file", "quick_reply")
 DELIMITERS = (",", ";", "\t")
 
 
@@ -48,9 +49,12 @@ class Row(msgspec.Struct, frozen=True):
 
     number: int
     draft: Draft
+    """Without its file."""
     has_id: bool
     source: Mapping[str, str]
     """As it stood in the file, under the file's own names, for the report."""
+    file: Path | None = None
+    """That goes with it."""
 
 
 class BatchFile:
@@ -63,6 +67,7 @@ class BatchFile:
         mapping: Our column to the file's, such as ``{"guest": "customer_no"}``.
         encoding: Of the file; never guessed.
         delimiter: Of a CSV; None: the one of ``, ; tab`` that the header uses.
+        files_from: A folder whose files rows may name, beside those of the file's own folder.
 
     Attributes:
         digest: Of the file's bytes.
@@ -77,12 +82,14 @@ class BatchFile:
         mapping: Mapping[str, str] | None = None,
         encoding: str = "utf-8",
         delimiter: str | None = None,
+        files_from: Path | None = None,
     ) -> None:
         self.path = path
         self._destination = destination
         self._mapping = dict(mapping or {})
         self._encoding = _known_encoding(encoding)
         self._delimiter = delimiter
+        self._files_from = files_from
         self.notes: list[str] = []
         self.columns: list[str] = []
         self._is_json = path.suffix.lower() in (".jsonl", ".ndjson", ".json")
@@ -223,7 +230,7 @@ class BatchFile:
             raise ConfigError(
                 f"'{self.path}': the header '{header.strip()[:60]}' names one column",
                 code="GW-C063",
-                hint="a batch has at least the columns guest,text; map others with --map guest=...,text=...",
+                hint="a batch has at least the columns guest,text (or file); map others with --map guest=...,text=...",
             )
         if found != ",":
             self._note(f"columns are separated by {'tab' if found == chr(9) else repr(found)}")
@@ -234,7 +241,10 @@ class BatchFile:
         missing = [column for column in theirs if column not in names]
         ours = [theirs.get(name, name) for name in names]
         problems = [f"--map names '{column}', which is no column" for column in missing]
-        problems += [f"the column '{needed}' is missing" for needed in ("guest", "text") if needed not in ours]
+        if "guest" not in ours:
+            problems.append("the column 'guest' is missing")
+        if not set(CONTENT) & set(ours):
+            problems.append("the column 'text' is missing")
         problems += [f"the column '{name}' stands there twice" for name in dict.fromkeys(ours) if ours.count(name) > 1]
         mapped = set(self._mapping.values())
         for name in names:
@@ -244,7 +254,7 @@ class BatchFile:
             raise ConfigError(
                 f"'{self.path}': {'; '.join(problems)}",
                 code="GW-C063",
-                hint="columns are guest, text, id, not_before and attr.*; others: --map guest=customer_no,text=body",
+                hint="columns are guest, text, file, quick_reply, id, not_before and attr.*; map others with --map",
             )
         self.columns = names
         return ours
@@ -288,18 +298,21 @@ class BatchFile:
                     return BadRow(number, field[:60], "means nothing here")
                 values[field] = str(each)
                 source[name if len(fields) == 1 and field == ours else field] = str(each)
-        for needed in ("guest", "text"):
-            if needed not in values:
-                return BadRow(number, needed, "is missing")
+        if "guest" not in values:
+            return BadRow(number, "guest", "is missing")
+        if not set(CONTENT) & set(values):
+            return BadRow(number, "text", "is missing")
         return self._row(number, values, source)
 
     # --- both ---
 
     def _row(self, number: int, values: dict[str, str], source: dict[str, str]) -> Row | BadRow:
-        for column in NOT_YET:
-            if values.get(column):
-                return BadRow(number, column, "this version sends texts only")
-        not_before = None
+        file = not_before = None
+        if values.get("file"):
+            try:
+                file = attaching.locate(values["file"], self.path.parent, self._files_from)
+            except ValueError as error:
+                return BadRow(number, "file", str(error))
         if values.get("not_before"):
             try:
                 not_before = moment(values["not_before"])
@@ -311,12 +324,13 @@ class BatchFile:
         draft = Draft(
             destination=self._destination,
             guest=GuestKey(values["guest"].strip()),
-            text=values["text"],
+            text=values.get("text", ""),
+            answer=attaching.quick_reply_of(values["quick_reply"]) if values.get("quick_reply") else None,
             attributes=attributes,
             key=values.get("id") or f"row:{self.digest}:{number}",
             not_before=not_before,
         )
-        return Row(number, draft, bool(values.get("id")), source)
+        return Row(number, draft, bool(values.get("id")), source, file)
 
     def _note(self, text: str) -> None:
         if text not in self.notes:

@@ -14,7 +14,7 @@ import msgspec
 import typer
 
 from guestwire.cli import show
-from guestwire.errors import ConfigError
+from guestwire.errors import ConfigError, NotFound
 from guestwire.settings import Destination, Loaded, ad_hoc, ambient_of, choose, load
 from guestwire.settings.values import is_loopback
 
@@ -170,6 +170,16 @@ def _folder(loaded: Loaded, destination: Destination | None) -> Path:
     # No destination was named: the live store, unless only the emulator's exists.
     live, emulator = path / "live", path / "emulator"
     return emulator if emulator.exists() and not live.exists() else live
+
+
+def require_store(where: Place) -> None:
+    """Refuse to look where there is nothing, instead of making it."""
+    if not (where.folder / "store.db").exists():
+        raise NotFound(
+            f"there is no store in '{where.folder}' yet",
+            code="GW-N004",
+            hint="it is made with the first 'guestwire send'; another place: --store",
+        )
 
 
 def run(main: Callable[[], Coroutine[Any, Any, T]], *, interrupted: str = "") -> T:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from guestwire.cli import attaching, content, show
 from guestwire.cli import batch as batches
-from guestwire.cli import show
 from guestwire.cli.batchfile import BatchFile
-from guestwire.cli.common import Place, run, summary
+from guestwire.cli.common import Place, require_store, run, summary, usage
 from guestwire.client import GuestWire, MessageStatus, RelayMode
-from guestwire.errors import AuthenticationError, Rejected
-from guestwire.model import TAKEN_STATES, Draft, PartState, Reply, Ticket
+from guestwire.errors import AuthenticationError, Finding, NotFound, Rejected
+from guestwire.model import TAKEN_STATES, Draft, JournalEntry, PartState, Reply, Ticket
 from guestwire.policy.forecast import forecast
 from guestwire.store.base import PartView
 
@@ -42,21 +45,49 @@ def wire_of(where: Place, relay: RelayMode = "auto") -> GuestWire:
     )
 
 
-async def send(where: Place, draft: Draft, *, wait: str, timeout_s: float, dry_run: bool, as_json: bool) -> int:
+class SendOptions(msgspec.Struct, frozen=True):
+    """The flags of `send` that are not the message's own."""
+
+    file: Path | None
+    answers: tuple[str, ...]
+    """To the newest reply that offers something."""
+    wait: str
+    timeout_s: float
+    dry_run: bool
+    as_json: bool
+
+
+async def send(where: Place, draft: Draft, options: SendOptions) -> int:
     """Send one message and say what became of it."""
-    wire = wire_of(where, "never" if dry_run or wait == "none" else "auto")
-    if dry_run:
-        return _dry_run(wire, draft, as_json)
+    wait, timeout_s = options.wait, options.timeout_s
+    wire = wire_of(where, "never" if options.dry_run or wait == "none" else "auto")
+    findings: tuple[Finding, ...] = ()
+    if options.file is not None:
+        found = attaching.read(options.file, wire.destination.limits)
+        if isinstance(found, tuple):
+            findings = found
+        else:
+            draft = msgspec.structs.replace(draft, attachments=(found,))
+    if options.dry_run and not options.answers:
+        return _dry_run(wire, draft, findings, options.as_json)
+    if findings:
+        raise Rejected(attaching.joined(findings, wire.check(draft)))
+    if options.answers:
+        require_store(where)
     async with wire:
         for warning in wire.folder.warnings:
             show.warn(warning)
+        if options.answers:
+            draft = await _answered(wire, draft, options.answers)
+        if options.dry_run:
+            return _dry_run(wire, draft, (), options.as_json)
         after = await wire.store_read(lambda store: store.last_reply())
         ticket = await wire.submit(draft)
         deadline = asyncio.get_running_loop().time() + timeout_s
         status = reply = None
         try:
             if wait != "none":
-                status = await wire.wait(ticket, timeout_s=timeout_s)
+                status = await _settled(wire, ticket, timeout_s)
             if wait == "reply" and status is not None and status.is_accepted:
                 reply = await _reply(wire, draft, after, deadline - asyncio.get_running_loop().time())
         except asyncio.CancelledError:
@@ -67,11 +98,88 @@ async def send(where: Place, draft: Draft, *, wait: str, timeout_s: float, dry_r
             raise
         parts = await wire.store_read(lambda store: store.message_parts(ticket.message_id, with_text=False))
         result = Result(ticket, parts, status, reply, wait)
-        if as_json:
+        if options.as_json:
             show.out(show.as_json(result.as_data()))
         else:
             await _tell(wire, result)
         return result.code
+
+
+async def _answered(wire: GuestWire, draft: Draft, chosen: Sequence[str]) -> Draft:
+    """Make the message the answer to the newest reply to its guest that offers something."""
+    newest = None
+    with contextlib.suppress(NotFound):  # a guest nobody knows was offered nothing
+        async for reply in wire.replies(draft.guest, follow=False):
+            if reply.options:
+                newest = reply
+    if newest is None:
+        raise Rejected(
+            [
+                Finding(
+                    "answer.nothing_offered",
+                    "answer",
+                    "no reply to this guest offers anything to choose",
+                    "send a text; or --quick-reply LABEL, if it was offered elsewhere",
+                )
+            ]
+        )
+    try:
+        return msgspec.structs.replace(draft, answer=newest.answer(_choice(newest, chosen)))
+    except Rejected:
+        for line in content.of_reply(newest):
+            show.say(line)
+        raise
+
+
+def _choice(reply: Reply, chosen: Sequence[str]) -> str | Sequence[str] | dict[str, str]:
+    """What `Reply.answer` wants: the values of a form by field, or what was chosen."""
+    fields = {str(option.number): option.payload for option in reply.options if option.kind == "form"}
+    if not fields:
+        return chosen[0] if len(chosen) == 1 else chosen
+    values: dict[str, str] = {}
+    for each in chosen:
+        name, equals, value = each.partition("=")
+        if not equals:
+            raise usage(
+                "the newest reply holds a form, and an --answer is not FIELD=VALUE", "such as --answer Name=Ann"
+            )
+        values[fields.get(name, name)] = value
+    return values
+
+
+async def _settled(wire: GuestWire, ticket: Ticket, timeout_s: float) -> MessageStatus:
+    """Wait as `GuestWire.wait` does; meanwhile show how far a file has come."""
+    moving = UploadLine(ticket)
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                async for entries in wire.progress([ticket]):
+                    for entry in entries:
+                        moving.tell(entry)
+    finally:
+        moving.end()
+    return await wire.message(ticket.message_id)
+
+
+class UploadLine:
+    """A line that tells how far the file of a message has come, on a terminal; nothing elsewhere."""
+
+    def __init__(self, ticket: Ticket) -> None:
+        self._parts = ticket.part_ids
+        self._moves = sys.stderr.isatty()
+        self._is_open = False
+
+    def tell(self, entry: JournalEntry) -> None:
+        """Show what an entry of the journal says of the file, if it is about it."""
+        if self._moves and entry.event.startswith("upload.") and content.part_of(entry) in self._parts:
+            self._is_open = True
+            sys.stderr.write(f"\r\x1b[Kfile: {content.about_upload(entry)}")
+            sys.stderr.flush()
+
+    def end(self) -> None:
+        """Leave the line."""
+        if self._is_open:
+            sys.stderr.write("\n")
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -111,13 +219,7 @@ class Result(msgspec.Struct, frozen=True):
             ],
         }
         if self.wait == "reply":
-            data["reply"] = self.reply and {
-                "text": self.reply.text,
-                "kind": self.reply.kind,
-                "author": self.reply.author,
-                "nickname": self.reply.nickname,
-                "time": self.reply.at,
-            }
+            data["reply"] = self.reply and content.reply_data(self.reply)
         return data
 
     def states(self) -> dict[str, int]:
@@ -125,8 +227,8 @@ class Result(msgspec.Struct, frozen=True):
         return dict(Counter(part.state.value for part in self.parts))
 
 
-def _dry_run(wire: GuestWire, draft: Draft, as_json: bool) -> int:
-    findings = wire.check(draft)
+def _dry_run(wire: GuestWire, draft: Draft, of_files: tuple[Finding, ...], as_json: bool) -> int:
+    findings = attaching.joined(of_files, wire.check(draft))
     expected = forecast([1], wire.destination.limits)
     if as_json:
         show.out(show.as_json({"findings": findings, "forecast": expected}))
@@ -156,8 +258,8 @@ async def _tell(wire: GuestWire, result: Result) -> None:
     show.out(f"{ticket.message_id} {state}{known}")
     reasons = dict.fromkeys(part.reason for part in result.parts if part.reason and part.state not in TAKEN_STATES)
     if reply is not None:
-        name = show.printable(reply.nickname or reply.author or "reply", width=60)
-        show.out(f"{name}: {show.isolated(show.printable(reply.text or f'({reply.kind})'))}")
+        for line in content.of_reply(reply):
+            show.out(line)
     elif result.code == 6 and result.status is not None and result.status.is_accepted:
         show.say("accepted, and no reply yet")
     elif result.code == 6:
@@ -253,7 +355,7 @@ def _say_plan(plan: batches.Survey, as_json: bool) -> int:
         show.out(show.as_json(plan))
     else:
         show.out(
-            f"{show.counted(plan.rows, 'message')} of {show.counted(plan.guests, 'guest')}, no problems;"
+            f"{plan}, no problems;"
             f" through in about {show.ago(plan.forecast.duration_s)}"
             f" (bound by {plan.forecast.binding}; {plan.forecast.assumptions})"
         )

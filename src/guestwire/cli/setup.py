@@ -1,4 +1,4 @@
-"""`init`, `config show`, `emulate`."""
+"""`init`, `config show`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from guestwire.cli import show
 from guestwire.cli.common import ask_emulator, run, usage
 from guestwire.errors import ConfigError
 from guestwire.settings import Destination, Loaded, Misfit, add_destination, ambient_of, known_keys, region_of
-from guestwire.settings.values import UUID
 
 
 def init(
@@ -78,7 +77,6 @@ def _ask(question: str, flag: str) -> str:
 async def _look(destination: Destination) -> str:
     """Read the deployment's public configuration; a first check that costs nobody anything."""
     from guestwire.net import Http, Unreachable, tls_context
-    from guestwire.protocol.reading import auto_start_of
 
     ca_file = None if destination.ca_file is None else str(destination.ca_file)
     http = Http(
@@ -89,16 +87,34 @@ async def _look(destination: Destination) -> str:
     try:
         answer = await http.get(destination.config_url)
     except Unreachable as error:
-        cause = getattr(error.__cause__, "os_error", None) or error.__cause__ or error
-        why = getattr(cause, "strerror", None) or type(cause).__name__
+        cause = getattr(error.__cause__, "os_error", None) or error.__cause__
+        why = getattr(cause, "strerror", None) or str(error)
         return f"warning: {destination.host} could not be reached ({why}), so the deployment was not looked at"
     finally:
         await http.close()
     config = answer.json()
     if answer.status != 200 or not isinstance(config, dict):
         return f"warning: no deployment has this id there (HTTP {answer.status}): check region and deployment id"
-    start = "starts conversations by itself" if auto_start_of(config) else "starts with the first message"
-    return f"the deployment answers: status {config.get('status', 'not given')}, {start}"
+    return (
+        f"the deployment answers: status {show.printable(str(config.get('status', 'not given')))}, {_said_of(config)}"
+    )
+
+
+def _said_of(config: dict[str, Any]) -> str:
+    """What a deployment lets its guests do, in words."""
+    from guestwire.protocol.reading import config_of
+
+    flags = config_of(config)
+    can = {"show typing": flags.typing, "send files": flags.attachments is not False, "clear": flags.clear}
+    words = [
+        "starts conversations by itself" if flags.auto_start else "starts with the first message",
+        f"guests can {', '.join(name for name, wanted in can.items() if wanted) or 'only write'}",
+    ]
+    if flags.disconnect is not None:
+        words.append("an ended conversation is " + ("read-only" if flags.disconnect == "ReadOnly" else "resumed"))
+    if flags.sign_in:
+        words.append("guests have to sign in")
+    return "; ".join(words)
 
 
 def show_config(loaded: Loaded, *, origin: bool, as_json: bool) -> int:
@@ -133,36 +149,6 @@ def _value(loaded: Loaded, key: str) -> Any:
     found: Any = loaded.settings
     for name in key.split("."):
         found = found[name] if isinstance(found, Mapping) else getattr(found, name)
+    if isinstance(found, tuple):
+        return list(found)
     return found if isinstance(found, int | float | str | bool) or found is None else str(found)
-
-
-def emulate(given: dict[str, Any], overrides: list[str], *, as_json: bool) -> int:
-    """Run an emulator until Ctrl-C."""
-    from guestwire.emulator.app import Emulator, serve
-    from guestwire.emulator.settings import EmulatorSettings
-
-    deployment_id = given.get("deployment_id")
-    if deployment_id is not None and not UUID.fullmatch(deployment_id.lower()):
-        raise ConfigError(
-            f"--deployment-id '{deployment_id[:60]}' is not a UUID",
-            code="GW-C008",
-            hint="leave it out, or give one such as 3f0c9a4e-5b1d-4c8a-9e27-6d2f8b7a1c50",
-        )
-    settings = EmulatorSettings.with_overrides(
-        [*(f"{name}={value}" for name, value in given.items() if value is not None), *overrides]
-    )
-
-    def ready(emulator: Emulator) -> None:
-        if as_json:
-            show.out(show.as_json({"url": emulator.url, "deployment_id": emulator.deployment_id}))
-        else:
-            show.out(f"{emulator.url}  deployment {emulator.deployment_id}")
-            show.say(f"  guestwire send --gateway {emulator.url} --guest 42 hello")
-            show.say(f"  curl {emulator.url}/_emulator/messages")
-        sys.stdout.flush()
-
-    try:
-        run(lambda: serve(settings, ready))
-    except KeyboardInterrupt:
-        return 0
-    return 0

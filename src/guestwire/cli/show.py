@@ -32,6 +32,10 @@ def exit_code_of(error: GuestWireError) -> int:
     """Return the documented exit code of an error."""
     if error.code.startswith("GW-U"):
         return 2
+    if error.code.startswith("GW-E"):
+        return 5
+    if error.code.startswith("GW-G"):
+        return 6 if error.code == "GW-G003" else 5
     return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1)
 
 

@@ -7,21 +7,28 @@ import contextlib
 import difflib
 import signal
 import time
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
-from guestwire.cli import show
-from guestwire.cli.common import Place, stop_at_once, summary
+import msgspec
+
+from guestwire.cli import content, show
+from guestwire.cli.common import Place, require_store, stop_at_once, summary
 from guestwire.cli.sending import wire_of
 from guestwire.client import GuestWire, Status
 from guestwire.errors import AuthenticationError, NotFound
-from guestwire.model import JournalEntry, PartState
+from guestwire.model import JournalEntry, PartBody, PartId, PartState, Reply
+from guestwire.store.base import PartView
 
 #: `--what` to the beginnings of journal events.
 KINDS: dict[str, tuple[str, ...]] = {
-    "all": ("",),
-    "messages": ("part.",),
+    "messages": ("part.", "upload."),
     "replies": ("reply.",),
-    "sessions": ("session.", "lane.", "destination.", "wire.", "relay."),
+    "receipts": tuple(f"part.{state.value}" for state in (PartState.DELIVERED, PartState.READ, PartState.FAILED)),
+    "sessions": ("session.", "lane.", "guest.", "destination.", "config.", "wire.", "relay."),
+    "errands": ("errand.",),
+    "all": ("",),
 }
 
 
@@ -38,7 +45,7 @@ async def up(where: Place) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told)
-    async with wire_of(where, "required") as wire:
+    async with wire_of(where, "required") as wire, _forwarding(wire, where):
         for warning in wire.folder.warnings:
             show.warn(warning)
         names = ", ".join(repr(each.name) for each in (where.destination, *where.others) if each is not None)
@@ -62,21 +69,72 @@ async def up(where: Place) -> int:
     return 0
 
 
+@contextlib.asynccontextmanager
+async def _forwarding(wire: GuestWire, where: Place) -> AsyncIterator[None]:
+    """Forward replies for the length of the block, if the settings name a receiver."""
+    settings = where.loaded.settings.sinks.replies
+    if settings.url is None:
+        yield
+        return
+    from guestwire.forwarding import forward, forwarder_of
+
+    forwarder_of(wire, settings)  # says what is wrong with the receiver before anything begins
+    task = asyncio.create_task(forward(wire, settings))
+    task.add_done_callback(_say_forwarding_ended)
+    show.say(f"forwarding replies to {urlsplit(settings.url).hostname}")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _say_forwarding_ended(task: asyncio.Task[None]) -> None:
+    if task.cancelled():
+        return
+    error = task.exception()
+    why = "the receiver wants nothing any more" if error is None else str(error)
+    show.warn(f"replies are not forwarded any more: {why}; start again when that is mended")
+
+
 async def status(where: Place, *, watch: bool, as_json: bool) -> int:
     """Print the picture once, or again and again."""
-    _require_store(where)
+    require_store(where)
     async with wire_of(where, "never") as wire:
         while True:
             picture = await wire.status()
+            lag = await _lag(wire, where)
             if as_json:
-                show.out(show.as_json(picture))
+                sinks = {} if lag is None else {"replies": lag}
+                show.out(show.as_json({**msgspec.structs.asdict(picture), "sinks": sinks}))
             else:
                 if watch and show.colours():
                     show.out("\x1b[H\x1b[2J" + show.local(time.time()))
                 _say_status(picture)
+                if lag is not None:
+                    show.out(f"forward   {_lag_words(lag)}")
             if not watch:
                 return 0
             await asyncio.sleep(1.0)
+
+
+async def _lag(wire: GuestWire, where: Place) -> dict[str, Any] | None:
+    """How far the receiver of replies is behind; None where there is none."""
+    settings = where.loaded.settings.sinks.replies
+    if settings.url is None:
+        return None
+    from guestwire.forwarding import lag_of
+
+    count, oldest_at = await lag_of(wire, settings)
+    return {"consumer": settings.consumer, "unacknowledged": count, "oldest_at": oldest_at}
+
+
+def _lag_words(lag: dict[str, Any]) -> str:
+    count, oldest_at = lag["unacknowledged"], lag["oldest_at"]
+    if not count:
+        return "every reply was taken by its receiver"
+    waits = show.counted(count, "reply", "replies")
+    return f"{waits} not taken yet by '{lag['consumer']}', the oldest {show.ago(time.time() - oldest_at)} old"
 
 
 def _say_status(picture: Status) -> None:
@@ -102,29 +160,25 @@ def _say_status(picture: Status) -> None:
         show.out(f"  {name}: {summary(states)}")
 
 
-def _require_store(where: Place) -> None:
-    if not (where.folder / "store.db").exists():
-        raise NotFound(
-            f"there is no store in '{where.folder}' yet",
-            code="GW-N004",
-            hint="it is made with the first 'guestwire send'; another place: --store",
-        )
-
-
-async def tail(where: Place, *, guest: str | None, what: str, text: bool, as_json: bool) -> int:
+async def tail(where: Place, *, guest: str | None, what: Sequence[str], text: bool, as_json: bool) -> int:
     """Print journal entries as they come."""
-    _require_store(where)
+    require_store(where)
+    beginnings = tuple(beginning for kind in what for beginning in KINDS[kind])
     async with wire_of(where, "never") as wire:
         guest_ref = None if guest is None else await wire.guest_ref(guest)
         async for entry in wire.journal():
-            if not entry.event.startswith(KINDS[what]):
+            if not entry.event.startswith(beginnings):
                 continue
             if guest_ref is not None and entry.guest_ref != guest_ref:
                 continue
+            reply = await _reply_of(wire, entry) if text else None
             if as_json:
-                show.out(show.as_json(entry))
-            else:
-                show.out(_line(entry) + (await _text_of(wire, entry) if text else ""))
+                said = {} if reply is None else {"said": content.reply_data(reply)}
+                show.out(show.as_json({**msgspec.structs.asdict(entry), **said}))
+                continue
+            show.out(_line(entry))
+            for line in [] if reply is None else content.of_reply(reply):
+                show.out(f"    {line}")
     return 0
 
 
@@ -140,17 +194,18 @@ def _detail(detail: dict[str, Any]) -> str:
     return show.printable(" ".join(f"{key}={value}" for key, value in shown.items()))
 
 
-async def _text_of(wire: GuestWire, entry: JournalEntry) -> str:
+async def _reply_of(wire: GuestWire, entry: JournalEntry) -> Reply | None:
+    """The reply that an entry tells of, if it tells of one that is still stored."""
     if entry.event != "reply.received":
-        return ""
-    after = int(entry.detail["reply"]) - 1
-    found = await wire.store_read(lambda store: store.replies(after, 1))
-    return f"\n    {show.isolated(show.printable(found[0].text or ''))}" if found else ""
+        return None
+    number = int(entry.detail["reply"])
+    found = await wire.store_read(lambda store: store.replies(number - 1, 1))
+    return found[0] if found and found[0].seq == number else None
 
 
 async def messages(where: Place, *, state: str | None, guest: str | None, limit: int, text: bool, as_json: bool) -> int:
     """List parts."""
-    _require_store(where)
+    require_store(where)
     if state is not None and state not in set(PartState):
         near = difflib.get_close_matches(state, list(PartState), n=1)
         raise NotFound(
@@ -191,26 +246,69 @@ async def messages(where: Place, *, state: str | None, guest: str | None, limit:
 
 async def message(where: Place, name: str, *, text: bool, as_json: bool) -> int:
     """Show one message: its parts, and everything the journal holds about them."""
-    _require_store(where)
+    require_store(where)
     async with wire_of(where, "never") as wire:
         parts, entries = await wire.find(name.strip().lower(), with_text=text)
+        timeline = await _with_surroundings(wire, parts, entries)
+        bodies = {part.id: await _body_of(wire, part.id) for part in parts}
     if as_json:
-        show.out(show.as_json({"parts": parts, "journal": entries}))
+        contents = {"contents": bodies} if text else {}
+        show.out(show.as_json({"parts": parts, "journal": timeline, **contents}))
         return 0
     for part in parts:
-        show.out(f"part      {part.id} of message {part.message_id}")
-        show.out(f"state     {part.state.value}" + (f": {show.printable(part.reason)}" if part.reason else ""))
-        show.out(f"guest     {show.printable(part.guest) if text and part.guest else part.guest_ref}")
-        show.out(f"to        {part.destination}")
-        show.out(f"size      {part.size} bytes")
-        if part.gateway_id:
-            show.out(f"gateway   {part.gateway_id}, {part.gateway_time or 'no time given'}")
-        if part.possible_duplicates:
-            show.out(f"may have been seen {part.possible_duplicates + 1} times (unknown outcomes nobody could settle)")
-        if text and part.text is not None:
-            show.out(f"text      {show.isolated(show.printable(part.text))}")
+        _say_part(part, bodies[part.id], text)
     show.out()
-    started = entries[0].at if entries else 0.0
-    for entry in entries:
-        show.out(f"{show.local(entry.at)}  +{entry.at - started:9.3f} s  {entry.event:<24} {_detail(entry.detail)}")
+    started = timeline[0].at if timeline else 0.0
+    for entry in timeline:
+        show.out(f"{show.local(entry.at)}  +{entry.at - started:9.3f} s  {entry.event:<24} {_words(entry)}".rstrip())
     return 0
+
+
+async def _body_of(wire: GuestWire, part_id: PartId) -> PartBody | None:
+    return await wire.store_read(lambda store: store.body_of(part_id))
+
+
+async def _with_surroundings(
+    wire: GuestWire, parts: Sequence[PartView], entries: Sequence[JournalEntry]
+) -> Sequence[JournalEntry]:
+    """Add what the guest's journal has of the message's files, and of errands that had their turn meanwhile."""
+    if not entries:
+        return entries
+    first = entries[0].seq
+    is_over = all(part.ended_at is not None for part in parts)
+    last = entries[-1].seq if is_over else 2**63 - 1
+    found = await wire.store_read(lambda store: store.journal_of_guest(parts[0].guest_ref, first, last))
+    ours = {part.id for part in parts}
+    return [entry for entry in found if content.part_of(entry) in ours or entry.event.startswith("errand.")]
+
+
+def _say_part(part: PartView, body: PartBody | None, text: bool) -> None:
+    show.out(f"part      {part.id} of message {part.message_id}")
+    show.out(f"state     {part.state.value}" + (f": {show.printable(part.reason)}" if part.reason else ""))
+    show.out(f"guest     {show.printable(part.guest) if text and part.guest else part.guest_ref}")
+    show.out(f"to        {part.destination}")
+    show.out(f"size      {part.size} bytes")
+    if part.gateway_id:
+        show.out(f"gateway   {part.gateway_id}, {part.gateway_time or 'no time given'}")
+    if part.possible_duplicates:
+        show.out(f"may have been seen {part.possible_duplicates + 1} times (unknown outcomes nobody could settle)")
+    if body is None:
+        return
+    if body.answer is not None:
+        kind = body.answer.kind.replace("_", " ")
+        about = f"{kind}, {show.counted(len(body.answer.choices), 'choice')}"
+        show.out(f"answer    {content.of_answer(body.answer) if text else about}")
+    if body.file is not None:
+        name = f"{show.isolated(show.printable(body.file.name))}, " if text else ""
+        show.out(f"file      {name}{content.size(body.file.size)}, {show.printable(body.file.type)}")
+    if text and body.text:
+        show.out(f"text      {show.isolated(show.printable(body.text))}")
+
+
+def _words(entry: JournalEntry) -> str:
+    """What an entry says: in words where it is about a file or an errand, else its detail."""
+    if entry.event.startswith("upload."):
+        return content.about_upload(entry)
+    if entry.event.startswith("errand."):
+        return content.about_errand(entry)
+    return _detail(entry.detail)

@@ -1,0 +1,233 @@
+"""Files of messages: kept before acceptance, brought to the platform, never the cause of an unknown outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from guestwire import Attachment, GuestWire, Limits, Message, Rejected, Ticket
+from guestwire.emulator.app import Emulator
+from guestwire.settings import RetrySettings
+from guestwire.testing import emulator
+from tests.journey.auditor import events_of
+from tests.journey.kit import FAST, eventually, journal_of, say, settled, story_of, until, wired
+
+QUICK_UPLOADS = {**FAST, "upload_event_delay_ms": "0-10"}
+AGAIN = RetrySettings(base_s=0.01, cap_s=0.05)
+PICTURE = Attachment("order.png", b"\x89PNG" + b"x" * 3000)
+
+
+async def send_file(wire: GuestWire, file: Attachment = PICTURE, text: str = "", guest: str = "ann") -> Ticket:
+    """Submit a file, with or without a text."""
+    return await wire.submit(Message(guest=guest, text=text, attachments=(file,)))
+
+
+def shown(genesys: Emulator) -> list[tuple[str | None, list[str]]]:
+    """Text and names of files of what agents see from guests."""
+    return [
+        (message["text"], [file["filename"] for file in message["attachments"]])
+        for message in genesys.messages()
+        if message["direction"] == "Inbound"
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "my receipt"])
+async def test_a_file_arrives_with_its_message(tmp_path: Path, text: str) -> None:
+    """The agent sees the file, byte for byte, under its name, with the text or without one; each step is in the journal."""
+    async with emulator(**QUICK_UPLOADS) as genesys, wired(genesys, tmp_path) as wire:
+        ticket = await send_file(wire, text=text)
+        assert await settled(wire, ticket) == ["accepted"]
+        assert shown(genesys) == [(text or None, ["order.png"])]
+        (file,) = genesys.messages()[0]["attachments"]
+        assert (file["mime"], file["fileSize"]) == ("image/png", 3004)
+        events = events_of(await journal_of(wire))
+        assert [events[name] for name in ("upload.started", "upload.stored", "upload.done")] == [1, 1, 1]
+
+
+async def test_what_is_behind_a_file_waits_for_it_and_other_guests_do_not(tmp_path: Path) -> None:
+    """A slow upload holds its own lane, in order, and nobody else's."""
+    async with emulator(**{**FAST, "upload_event_delay_ms": "400"}) as genesys, wired(genesys, tmp_path) as wire:
+        file = await send_file(wire, text="with a file")
+        behind = await say(wire, "behind it")
+        other = await say(wire, "another lane", "bob")
+        assert await settled(wire, other) == ["accepted"]
+        assert [text for text, _ in shown(genesys)] == ["another lane"]
+        assert await settled(wire, file, behind) == ["accepted", "accepted"]
+        assert [text for text, _ in shown(genesys)] == ["another lane", "with a file", "behind it"]
+
+
+@pytest.mark.parametrize(
+    ("file", "rule"),
+    [
+        (Attachment("empty.png", b""), "file.empty"),
+        (Attachment("large.png", b"x" * 2_000_000), "file.too_large"),
+        (Attachment("name", b"x"), "file.no_extension"),
+        (Attachment(".png", b"x"), "file.no_extension"),
+        (Attachment("setup.EXE", b"x"), "file.blocked"),
+        (Attachment("n" * 1100 + ".png", b"x"), "file.name_too_long"),
+        (Attachment("../../etc/passwd.png", b"x"), "file.name"),
+        (Attachment("a\x1b[2Jb.png", b"x"), "file.name"),
+    ],
+)
+async def test_what_the_gateway_would_refuse_is_not_accepted(tmp_path: Path, file: Attachment, rule: str) -> None:
+    """A file that cannot go is refused at once, with the rule that it breaks, and nothing of it is stored."""
+    async with (
+        emulator(**FAST) as genesys,
+        wired(genesys, tmp_path, limits=Limits(max_file_kb=1000)) as wire,
+    ):
+        with pytest.raises(Rejected) as caught:
+            await send_file(wire, file)
+        assert [finding.rule for finding in caught.value.findings] == [rule]
+        assert not (tmp_path / "blobs").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "file", "code"),
+    [
+        ({"attachments_enabled": False}, PICTURE, "4000"),
+        ({"max_file_kb": 1}, PICTURE, "4002"),
+        ({"allowed_file_types": ("application/pdf",)}, PICTURE, "4001"),
+        ({"blocked_extensions": (".png",)}, PICTURE, "4001"),
+    ],
+)
+async def test_the_live_session_decides(tmp_path: Path, settings: dict[str, Any], file: Attachment, code: str) -> None:
+    """What this session or deployment does not take ends dead with the code, before any byte of it left."""
+    async with emulator(**QUICK_UPLOADS, **settings) as genesys, wired(genesys, tmp_path) as wire:
+        ticket = await send_file(wire, file)
+        behind = await say(wire, "and this?")
+        assert await settled(wire, ticket, behind) == ["dead", "accepted"]
+        (part,), _ = await wire.find(ticket.message_id)
+        assert part.attempt == 0
+        assert part.reason is not None
+        assert code in part.reason
+        assert [text for text, _ in shown(genesys)] == ["and this?"]
+        assert genesys.state()["uploads"] == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [
+        ("drop_before_accept", {"match": {"action": "onAttachment"}}),
+        ("lose_echo", {"match": {"action": "onAttachment"}}),
+        ("throttle", {"match": {"action": "onAttachment"}, "retry_after_s": 1}),
+        ("error_frame", {"match": {"action": "onAttachment"}, "code": 5000}),
+        ("http_status", {"match": {"path": "/_storage/upload"}, "status": 503}),
+        ("http_status", {"match": {"path": "/_storage/upload"}, "status": 403}),
+    ],
+)
+async def test_an_upload_that_fails_is_redone(tmp_path: Path, kind: str, fault: dict[str, Any]) -> None:
+    """Whatever goes wrong before the platform has the file, it is brought again; no outcome is ever unknown."""
+    async with emulator(**QUICK_UPLOADS) as genesys, wired(genesys, tmp_path, retry=AGAIN) as wire:
+        await settled(wire, await say(wire, "first"))
+        genesys.inject(kind, **fault)
+        ticket = await send_file(wire)
+        assert await settled(wire, ticket) == ["accepted"]
+        assert "checking" not in await story_of(wire, ticket)
+        assert shown(genesys) == [("first", []), (None, ["order.png"])]
+        assert genesys.state()["faults_fired"] == {kind: 1}
+
+
+async def test_a_connection_lost_while_the_file_is_examined(tmp_path: Path) -> None:
+    """The platform's word went to the connection that is gone: on the next one it is asked for, and nothing is redone."""
+    async with (
+        emulator(**{**FAST, "upload_event_delay_ms": "150"}) as genesys,
+        wired(genesys, tmp_path, retry=AGAIN) as wire,
+    ):
+        await settled(wire, await say(wire, "first"))
+        ticket = await send_file(wire)
+        await until(wire, "upload.stored")
+        genesys.trigger("drop")
+        assert await settled(wire, ticket) == ["accepted"]
+        assert genesys.state()["uploads"] == 1
+        assert shown(genesys)[1:] == [(None, ["order.png"])]
+
+
+async def test_a_restart_does_not_upload_again(tmp_path: Path) -> None:
+    """A file that is at the platform is remembered on disk: after a restart its message goes out with it."""
+    async with emulator(**QUICK_UPLOADS, messages_per_second=1) as genesys:
+        async with wired(genesys, tmp_path) as wire:
+            await settled(wire, await say(wire, "first"))
+            genesys.inject("throttle", match={"action": "onMessage"}, retry_after_s=1)
+            ticket = await send_file(wire)
+            await until(wire, "part.throttled")
+        async with wired(genesys, tmp_path) as wire:
+            assert await settled(wire, ticket) == ["accepted"]
+        assert genesys.state()["uploads"] == 1
+
+
+async def test_a_file_that_the_platform_forgot_is_brought_again(tmp_path: Path) -> None:
+    """4009 proves that the message was not accepted: the file is uploaded anew and the message sent again."""
+    async with emulator(**QUICK_UPLOADS) as genesys, wired(genesys, tmp_path, retry=AGAIN) as wire:
+        genesys.inject("error_frame", match={"action": "onMessage"}, code=4009)
+        ticket = await send_file(wire)
+        assert await settled(wire, ticket) == ["accepted"]
+        assert genesys.state()["uploads"] == 2
+        assert len(shown(genesys)) == 1
+
+
+async def test_a_file_with_an_unknown_outcome_is_found_by_its_id(tmp_path: Path) -> None:
+    """The echo of a message without a text is lost: the history shows its file, so it is not sent twice."""
+    async with emulator(**QUICK_UPLOADS) as genesys, wired(genesys, tmp_path) as wire:
+        genesys.inject("lose_echo", match={"action": "onMessage"})
+        ticket = await send_file(wire)
+        assert await settled(wire, ticket) == ["accepted"]
+        assert (await story_of(wire, ticket))[-2:] == ["checking", "accepted"]
+        assert len(shown(genesys)) == 1
+
+
+async def test_a_file_that_vanished_from_the_store_parks_its_message(tmp_path: Path) -> None:
+    """A blob that somebody deleted: its message waits for a person, with the reason; the relay goes on for others."""
+    async with emulator(**FAST) as genesys:
+        async with wired(genesys, tmp_path, relay="never") as wire:
+            ticket = await send_file(wire)
+        (blob,) = (tmp_path / "blobs").iterdir()
+        blob.unlink()
+        async with wired(genesys, tmp_path) as wire:
+            other = await say(wire, "hello", "bob")
+            assert await settled(wire, ticket, other) == ["parked", "accepted"]
+            (part,), _ = await wire.find(ticket.message_id)
+            assert "gone" in (part.reason or "")
+
+
+async def test_files_are_sealed_and_named_by_guest(tmp_path: Path) -> None:
+    """Neither content nor name of a file stands on disk in the clear; the same file of two guests has two names."""
+    async with emulator(**FAST) as genesys, wired(genesys, tmp_path, relay="never") as wire:
+        secret = Attachment("canary-name.png", b"canary-content" * 50)
+        await send_file(wire, secret)
+        await send_file(wire, secret, guest="bob")
+        await send_file(wire, secret)
+        assert len(list((tmp_path / "blobs").iterdir())) == 2
+    for path in (*tmp_path.glob("*.db*"), *(tmp_path / "blobs").iterdir()):
+        data = path.read_bytes()
+        assert b"canary-content" not in data
+        assert b"canary-name" not in data
+
+
+async def test_the_same_file_under_the_same_key_is_one_message(tmp_path: Path) -> None:
+    """An idempotency key covers the file: same content, same ticket; another content is refused."""
+    async with emulator(**FAST) as genesys, wired(genesys, tmp_path, relay="never") as wire:
+        message = Message(guest="ann", key="k", attachments=(PICTURE,))
+        first = await wire.submit(message)
+        assert await wire.submit(message) == msgspec.structs.replace(first, fresh=False)
+        other = msgspec.structs.replace(PICTURE, content=b"another")
+        with pytest.raises(Rejected):
+            await wire.submit(Message(guest="ann", key="k", attachments=(other,)))
+
+
+async def test_a_reply_s_file_can_be_fetched_after_its_address_is_too_old(tmp_path: Path) -> None:
+    """An address lives for ten minutes; `fetch` asks for a new one and brings the same bytes."""
+    async with emulator(**FAST) as genesys, wired(genesys, tmp_path) as wire:
+        await settled(wire, await say(wire, "send me the label"))
+        genesys.say(attachment={"name": "label.txt", "type": "text/plain", "text": "hi"})
+        async with asyncio.timeout(10):
+            reply = await anext(wire.replies())
+        (file,) = reply.attachments
+        assert file.name == "label.txt"
+        assert await wire.fetch(reply, file) == b"hi"
+        genesys.advance(700)
+        assert await wire.fetch(reply, file) == b"hi"
+        await eventually(lambda: genesys.state()["requests"].get("getAttachment") == 1)
