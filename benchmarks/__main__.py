@@ -1,23 +1,32 @@
-"""Run the benchmarks: `python -m benchmarks [start] [wire]`."""
+"""Run the benchmarks: `python -m benchmarks [start] [wire] [idle] [--guests N]`."""
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Callable
+from functools import partial
 
-from benchmarks import start, wire
-
-ALL = {"start": start.main, "wire": wire.main}
+from benchmarks import idle, start, wire
 
 
 def main() -> int:
     """Run those that are named, or all."""
-    names = sys.argv[1:] or list(ALL)
-    unknown = [name for name in names if name not in ALL]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ratios beside the goals.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="start, wire, idle; default: all, three minutes")
+    parser.add_argument("--guests", type=int, default=idle.GUESTS, metavar="N", help="of idle (default: %(default)s)")
+    asked = parser.parse_args()
+    known: dict[str, Callable[[], None]] = {
+        "start": start.main,
+        "wire": wire.main,
+        "idle": partial(idle.main, asked.guests),
+    }
+    unknown = [name for name in asked.names if name not in known]
     if unknown:
-        print(f"no benchmark is called {unknown[0]}; there are {', '.join(ALL)}", file=sys.stderr)
+        print(f"no benchmark is called {unknown[0]}; there are {', '.join(known)}", file=sys.stderr)
         return 2
-    for name in names:
-        ALL[name]()
+    for name in asked.names or known:
+        known[name]()
     return 0
 
 

@@ -19,10 +19,13 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect, ws_c
 from websockets.asyncio.client import connect
 
 from benchmarks.measure import cpu_s, interleaved, machine, python, ratio, spread
-from guestwire.model import PartId
-from guestwire.protocol.guest import Answered, Configured, Control, GuestSession
+from guestwire.model import PartBody, PartId
+from guestwire.protocol.events import Answered, Configured
+from guestwire.protocol.guest import Control, GuestSession
+from guestwire.protocol.writing import message_of
 
 TEXT = "Where is my order NL-48213? It should have come on Tuesday."
+BODY = PartBody(TEXT)
 MESSAGE = json.dumps(
     {
         "action": "onMessage",
@@ -107,7 +110,7 @@ class _Session(WSListener):
                 self._done()
                 return
             name = PartId(f"01a204fe-1e65-783c-a64d-{self._left:012d}")
-            self._session.send_message(name, TEXT, attempt=1, now=now)
+            self._session.send_message(name, message_of(name, BODY, attempt=1), now)
         self._write(transport)
 
     def _write(self, transport: WSTransport) -> None:
