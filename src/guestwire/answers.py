@@ -37,6 +37,9 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     values: tuple[str, ...] = ()
     """Of a form's field: what it offers to choose from; empty: any text."""
 
+    def __repr__(self) -> str:
+        return f"Option({self.number}, {self.kind})"  # not what somebody wrote
+
 
 class Choice(msgspec.Struct, frozen=True, omit_defaults=True):
     """One thing that was chosen, as the wire wants it. `field` names the form's field that it fills in."""
@@ -44,6 +47,9 @@ class Choice(msgspec.Struct, frozen=True, omit_defaults=True):
     text: str
     payload: str
     field: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Choice({len(self.text)} characters)"  # what a guest chose is what he said
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar
 import msgspec
 
 from guestwire.clock import Clock, SystemClock
-from guestwire.errors import Finding, GuestWireError, NotFound, Rejected, StoreError
+from guestwire.errors import ConfigError, Finding, GuestWireError, NotFound, Rejected, StoreError
 from guestwire.feed import Feed, TypingFeed
 from guestwire.guests import Guests, fetch
 from guestwire.lane import Route
@@ -302,8 +302,8 @@ class GuestWire:
         self._relay = relay
         return relay
 
-    async def _has_heard(self, guest: GuestRef, names: Iterable[str]) -> set[str]:
-        return await self._reader.read(lambda store: store.has_heard(guest, names))
+    async def _has_heard(self, guest: GuestRef, names: Iterable[str], before: float) -> set[str]:
+        return await self._reader.read(lambda store: store.has_heard(guest, names, before))
 
     async def _watch_store(self) -> None:
         """While another process is the relay, look for its news on behalf of whoever waits here."""
@@ -565,6 +565,12 @@ class GuestWire:
             follow: False ends with the newest; True waits for more.
             reorder_s: How long each waits, in seconds; None: as set (`relay.reorder_s`); 0: in order of arrival.
         """
+        if guest is not None and consumer is not None:
+            raise ConfigError(
+                "a consumer reads the replies of all guests, and one guest was named",
+                code="GW-C044",
+                hint="leave one of the two out; 'guest_ref' of a reply says whose it is",
+            )
         guest_ref = None if guest is None else await self.guest_ref(guest)
         beyond: set[int] = set()
         if consumer is not None:

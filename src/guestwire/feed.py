@@ -8,6 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from guestwire.model import GuestRef, JournalEntry
 
+#: News kept for one watcher.
+MAX_NEWS = 1_000
+
 
 class Feed:
     """
@@ -20,8 +23,12 @@ class Feed:
         self._watchers: set[asyncio.Queue[Sequence[JournalEntry]]] = set()
 
     def publish(self, entries: Sequence[JournalEntry]) -> None:
-        """Tell everybody."""
+        """Tell everybody. Whoever does not listen is told to look again, and nothing piles up for him."""
         for queue in self._watchers:
+            if queue.qsize() >= MAX_NEWS:
+                while not queue.empty():
+                    queue.get_nowait()
+                queue.put_nowait(())
             queue.put_nowait(entries)
 
     @property

@@ -19,7 +19,7 @@ from guestwire.clock import Clock
 from guestwire.errors import AuthenticationError, GuestWireError
 from guestwire.feed import Feed
 from guestwire.model import ErrandKind, GuestKey, GuestRef, ReceivedFile
-from guestwire.net import Guard, Http, Unreachable, tls_context
+from guestwire.net import Forbidden, Guard, Http, Unreachable, tls_context
 from guestwire.settings import Destination
 from guestwire.store.base import GuestView, Line
 from guestwire.store.sqlite import SqliteStore
@@ -292,11 +292,15 @@ async def fetch(destination: Destination, file: ReceivedFile, renew: Callable[[]
     )
     status: int | str = "no address"
     try:
-        for url in (file.url, None):
-            address = url if url is not None else await renew() if file.id is not None else None
+        for is_fresh in (False, True):
+            address = file.url if not is_fresh else await renew() if file.id is not None else None
             if not address:
                 continue
-            answer = await http.get(address)
+            try:
+                answer = await http.get(address)
+            except Forbidden as error:
+                status = str(error)  # a fresh address may lead elsewhere
+                continue
             if answer.status == 200:
                 return answer.body
             status = f"HTTP {answer.status}"

@@ -25,6 +25,11 @@ class Route(msgspec.Struct):
     """Why none of its lanes can move; None while they can."""
 
 
+def lane_info(row: LaneRow) -> LaneInfo:
+    """Return what a transport has to know of a lane."""
+    return LaneInfo(row.guest_ref, row.token, row.session_state, auth=row.auth, seen_at=row.seen_at)
+
+
 class Lane:
     """A guest's lane while it has something to do."""
 
@@ -47,12 +52,13 @@ class Lane:
         "sending",
         "settled",
         "stale",
+        "tried_part",
         "upload_tries",
         "uploading",
     )
 
     def __init__(self, row: LaneRow, route: Route) -> None:
-        self.info = LaneInfo(row.guest_ref, row.token, row.session_state, auth=row.auth)
+        self.info = lane_info(row)
         self.route = route
         self.anchor = row.anchor
         self.paused_until = row.paused_until
@@ -78,6 +84,7 @@ class Lane:
         #: The part whose file is on its way to the platform, and how often one of it has failed.
         self.uploading: PartId | None = None
         self.upload_tries = 0
+        self.tried_part: PartId | None = None
         #: When the lane has its next timer, so that no two are set for the same moment.
         self.awake_at = float("inf")
 
@@ -102,13 +109,13 @@ def next_errand(errands: Sequence[Errand], head: Head | None) -> Errand | None:
     Return the errand whose turn it is; None while it is a message's.
 
     Errands and messages of a lane have one order. Two things break it: a parked message waits for a person, so errands
-    do not wait for it; and a sign-in is what a message may be waiting for.
+    do not wait for it; and a sign-in is what a message, or its check, may be waiting for.
     """
-    if head is not None and head.state is PartState.CHECKING:
-        return None
     sign_in = next((errand for errand in errands if errand.kind == "sign_in"), None)
     if sign_in is not None:
         return sign_in
+    if head is not None and head.state is PartState.CHECKING:
+        return None
     first = errands[0] if errands else None
     if first is None or head is None or head.state is PartState.PARKED or head.lane_seq > first.seq:
         return first

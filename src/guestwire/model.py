@@ -266,12 +266,13 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """
     What the platform sent to a guest.
 
-    `kind` follows the content: ``text``, ``structured``, ``presence`` or ``other``. Typing is live only and never
-    stored. `content` and `events` hold the wire's JSON as it came, so that nothing unknown is lost.
+    `kind` follows the content: ``text``, ``structured``, ``presence`` or ``other``; ``unreadable`` where the store's
+    row does not open any more. Typing is live only and never stored. `content` and `events` hold the wire's JSON as it
+    came, so that nothing unknown is lost.
     """
 
     gateway_id: GatewayMessageId
-    kind: Literal["text", "structured", "typing", "presence", "other"]
+    kind: Literal["text", "structured", "typing", "presence", "other", "unreadable"]
     text: str | None = None
     at: str | None = None
     """The gateway's time, ISO 8601 as sent. May be absent, and orders nothing."""

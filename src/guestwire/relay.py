@@ -35,13 +35,14 @@ import msgspec
 
 from guestwire.clock import Clock
 from guestwire.errors import GuestWireError, StoreError
-from guestwire.lane import Lane, Route, next_errand
+from guestwire.lane import Lane, Route, lane_info, next_errand
 from guestwire.model import (
     Accepted,
     Auth,
     Entity,
     Failed,
     File,
+    GatewayMessageId,
     GuestRef,
     JournalEntry,
     Outcome,
@@ -102,7 +103,6 @@ from guestwire.transports.base import (
     HistoryRead,
     HistoryUnreadable,
     LaneHeld,
-    LaneInfo,
     LaneReady,
     Noted,
     SessionChanged,
@@ -123,6 +123,8 @@ JOURNAL_SLICE = 5_000
 ROW_ERRORS = frozenset({"GW-S011", "GW-S012"})
 #: The gateway's codes for a file that it does not have (any more): it is uploaded again.
 FILE_GONE = frozenset({4008, 4009, 4010})
+#: Errors of the store after which a file cannot be had again: its message waits for a person.
+FILE_LOST = frozenset({"GW-S011", "GW-S012", "GW-S014"})
 #: An errand that fails for the moment is tried so often in all.
 ERRAND_TRIES = 5
 #: Guests are visited for replies so many at a time, and looked for so often, in seconds.
@@ -184,6 +186,8 @@ class Relay:
         self._work_at = float("-inf")
         self._visit_at = float("-inf")
         self._followed: set[GuestRef] = set()
+        #: Who was looked after lately, and when.
+        self._visited: dict[GuestRef, float] = {}
         #: Parts on the wire now.
         self.in_flight = 0
 
@@ -487,50 +491,50 @@ class Relay:
             lane = self._lanes.get(guest)
             if lane is None or lane.sending is not None or self._stopping:
                 continue
-            if not self._run_errand(lane, now) and self._may_begin(lane, now):
+            if self._is_too_old(lane, now) or self._run_errand(lane, now):
+                continue
+            if self._may_begin(lane, now):
                 begins.append(guest)
         return begins
+
+    def _is_too_old(self, lane: Lane, now: float) -> bool:
+        """Whether the lane's head has become too old; also while nothing can be sent, whoever waits is told in time."""
+        head = lane.head
+        if head is None or head.state is not PartState.QUEUED or head.expires_at is None:
+            return False
+        if head.expires_at > now:
+            self._timer(lane, head.expires_at)
+            return False
+        self._changes.append(Expire(lane.guest))
+        lane.head = None
+        lane.stale = True
+        return True
 
     def _may_begin(self, lane: Lane, now: float) -> bool:
         """Whether the lane's head may leave now; if not, whatever it needs has been asked for."""
         head = lane.head
-        if head is not None and head.state is PartState.QUEUED and (head.expires_at or now + 1) <= now:
-            # Also while nothing can be sent: whoever waits for it is told in time.
-            self._changes.append(Expire(lane.guest))
-            lane.head = None
-            lane.stale = True
-            return False
         if lane.paused_until > now:
-            self._wake_lane(lane, lane.paused_until)
+            self._timer(lane, lane.paused_until)
             return False
         if head is not None and head.state is PartState.CHECKING:
             self._checking(lane, head, now)
             return False
         if head is not None and head.due_at > now:
-            self._wake_lane(lane, head.due_at)
+            self._timer(lane, head.due_at)
             return False
         if (head is None and not lane.settled) or (head is not None and head.state is not PartState.QUEUED):
             return False
         if not lane.route.transport.is_ready(lane.guest):
             self._want(lane, urgent=False)
-            self._wake_lane(lane, float("inf"))
             return False
         held = lane.route.pace.admits(lane.keys, now)
         if held is not None:
-            self._wake_lane(lane, min(held.until, now + 1.0))
+            self._timer(lane, min(held.until, now + 1.0))
             return False
         if head is not None and head.blob is not None and head.upload_id is None:
             self._upload(lane, head)
             return False
         return True
-
-    def _wake_lane(self, lane: Lane, at: float) -> None:
-        """Look at the lane again at `at`, or when its head becomes too old, whichever comes first."""
-        head = lane.head
-        if head is not None and head.state is PartState.QUEUED and head.expires_at is not None:
-            at = min(at, head.expires_at)
-        if at != float("inf"):
-            self._timer(lane, at)
 
     def _want(self, lane: Lane, *, urgent: bool) -> None:
         if lane.info.urgent != urgent:
@@ -541,8 +545,10 @@ class Relay:
 
     def _upload(self, lane: Lane, head: Head) -> None:
         """Have the head's file brought to the platform; the lane waits for it, and for nothing else."""
-        if lane.uploading is not None:
+        if lane.uploading == head.part_id:
             return
+        if lane.tried_part != head.part_id:
+            lane.tried_part, lane.upload_tries = head.part_id, 0
         lane.uploading = head.part_id
         future = self._reader.read(lambda store: store.file_of(head.part_id))
         future.add_done_callback(lambda done: self._file_read(lane, head, done))
@@ -556,7 +562,11 @@ class Relay:
         elif (error := done.exception()) is not None:
             lane.uploading = None
             reason = error.message if isinstance(error, GuestWireError) else type(error).__name__
-            self._changes.append(End(head.part_id, head.attempt, PartState.PARKED, reason, unsent=True))
+            if isinstance(error, GuestWireError) and error.code in FILE_LOST:
+                lane.stale = True
+                self._changes.append(End(head.part_id, head.attempt, PartState.PARKED, reason, unsent=True))
+            else:
+                self._upload_failed(lane, head, Failed(reason))
         else:
             file, content = done.result()
             lane.route.transport.upload(Upload(head.part_id, lane.guest, file, content))
@@ -581,7 +591,7 @@ class Relay:
         now = self._clock.now()
         if isinstance(outcome, Unknown):
             outcome = Failed(outcome.reason)
-        elif isinstance(outcome, Throttled):
+        if isinstance(outcome, Throttled):
             self._pause_scope(lane, outcome, now)
         else:
             lane.upload_tries += 1
@@ -607,7 +617,8 @@ class Relay:
         """Do the lane's next errand, if it has one and it is its turn; returns whether the lane is taken by it."""
         if lane.running is not None:
             return True
-        if not lane.errands or lane.uploading is not None or lane.sending is not None or lane.stale:
+        is_uploading = lane.uploading is not None and lane.head is not None and lane.head.part_id == lane.uploading
+        if not lane.errands or is_uploading or lane.sending is not None or lane.stale:
             return False
         errand = next_errand(lane.errands, lane.head)
         if errand is None:
@@ -621,15 +632,24 @@ class Relay:
         join = errand.body.get("attributes") if errand.kind == "join" else None
         if lane.info.join != join:
             lane.info = msgspec.structs.replace(lane.info, join=join)
-        held = lane.route.pace.admits((("requests_per_min", lane.guest),), now)
+        held = lane.route.pace.admits(lane.keys, now)
         if held is not None:
             self._timer(lane, min(held.until, now + 1.0))
+        elif self._has_no_session(lane) and errand.kind in ("close", "clear"):
+            lane.running = errand
+            is_closed = errand.kind == "close"
+            nothing = Refused(0, "there is no conversation")
+            self._errand_ended(lane.guest, errand.seq, Accepted(GatewayMessageId("")) if is_closed else nothing, None)
         elif errand.kind == "sign_in" or transport.can_look(lane.guest):
             lane.running = errand
             transport.carry_out(lane.info, errand)
         else:
             self._want(lane, urgent=True)
         return True
+
+    @staticmethod
+    def _has_no_session(lane: Lane) -> bool:
+        return lane.info.session_state is SessionState.NONE and not lane.route.transport.can_look(lane.guest)
 
     def _errand_ended(self, guest: GuestRef, seq: int, outcome: Outcome, result: dict[str, Any] | None) -> None:
         lane = self._lanes.get(guest)
@@ -675,6 +695,8 @@ class Relay:
         except StoreError as error:
             result = await self._commit_later(changes, begins, error)
         self._stepped(result)
+        if len(result.begun) < len(begins):
+            self._not_begun(begins, result)
         await self._tell(result.entries)
         if result.replaced:
             raise StoreError(
@@ -682,6 +704,18 @@ class Relay:
                 code="GW-S008",
                 hint="do not delete relay.lock while a relay runs; end one of the two",
             )
+
+    def _not_begun(self, begins: Sequence[GuestRef], result: StepResult) -> None:
+        """An errand that is not known here yet may have come first: look for it, and at the lane a little later."""
+        self._poll_at = float("-inf")
+        begun = {sending.guest_ref for sending in result.begun}
+        for guest in begins:
+            lane = self._lanes.get(guest)
+            if guest in begun or lane is None or lane.head is None or lane.head.state is not PartState.QUEUED:
+                continue
+            if lane.head.blob is None or lane.head.upload_id is not None:
+                self._hot.pop(guest, None)
+                self._timer(lane, self._clock.now() + POLL_EVERY_S)
 
     async def _commit(self, step: Step) -> StepResult:
         now, fence = self._clock.now(), self._fence
@@ -722,6 +756,12 @@ class Relay:
             else:
                 lanes |= result.lanes
                 entries += result.entries
+        # A lane whose change was dropped has no result to wait for: what the store holds is what there is.
+        dropped = [lane.guest for lane in self._lanes.values() if lane.stale and lane.guest not in lanes]
+        for row in await self._reader.read(lambda store: store.lanes(dropped)):
+            self._lanes[row.guest_ref].stale = False
+            self._lanes[row.guest_ref].head = row.head
+            self._hot[row.guest_ref] = None
         return StepResult([], lanes, entries)
 
     def _store_failed(self, error: StoreError) -> None:
@@ -743,7 +783,6 @@ class Relay:
             lane.head = lane.check = None
             lane.settled = lane.replaced = False
             self.in_flight += 1
-            lane.upload_tries = 0
             lane.route.transport.send(
                 Attempt(sending.part_id, sending.guest_ref, sending.attempt, sending.body, sending.upload_id)
             )
@@ -834,9 +873,14 @@ class Relay:
         if not timed and not (self._backlog and room):
             return
         due = await self._reader.read(lambda store: store.due(now, MAX_LANES))
-        self._backlog = due.more
+        had_backlog, self._backlog = self._backlog, due.more
         self._next_due_at = due.next_at
         unknown = [guest for guest in due.guests if guest not in self._lanes]
+        if had_backlog:
+            # A lane whose errands had no room in memory is in no index of what is due.
+            most = MAX_LANES + len(self._lanes) + 1  # one more than fits, so that there is a backlog again
+            waiting = await self._reader.read(lambda store: store.errand_guests(most))
+            unknown += [guest for guest in waiting if guest not in self._lanes]
         if unknown:
             self._take_in(await self._reader.read(lambda store: store.lanes(unknown)))
 
@@ -851,9 +895,9 @@ class Relay:
                 lane.errands = [errand for errand in row.errands if errand.seq not in lane.ended_errands]
                 if lane.errands:
                     lane.settled = False  # what comes next is known, and perhaps it is not a message
-                if lane.sending is None:
+                if lane.sending is None and not lane.stale:
                     lane.head = row.head
-                    self._touch(lane)
+                self._touch(lane)
             elif route is not None:
                 self._keep_followed(row, route)
                 if row.next_at is None and not row.errands:
@@ -870,7 +914,7 @@ class Relay:
             return
         if row.is_followed:
             self._followed.add(row.guest_ref)
-            route.transport.follow(LaneInfo(row.guest_ref, row.token, row.session_state, auth=row.auth))
+            route.transport.follow(lane_info(row))
         else:
             self._followed.discard(row.guest_ref)
             route.transport.unfollow(row.guest_ref)
@@ -881,12 +925,15 @@ class Relay:
         if every_s is None or now < self._visit_at:
             return
         self._visit_at = now + min(every_s, VISIT_EVERY_S)
-        guests = await self._reader.read(lambda store: store.unseen(now - every_s, VISITS_AT_ONCE))
+        self._visited = {guest: at for guest, at in self._visited.items() if at > now - every_s}
+        most = VISITS_AT_ONCE + len(self._visited)
+        unseen = await self._reader.read(lambda store: store.unseen(now - every_s, now, most))
+        guests = [guest for guest in unseen if guest not in self._visited][:VISITS_AT_ONCE]
         for row in await self._reader.read(lambda store: store.lanes(guests)):
+            self._visited[row.guest_ref] = now
             route = self.routes.get(row.destination)
             if route is not None and row.paused_until <= now:
-                route.transport.visit(LaneInfo(row.guest_ref, row.token, row.session_state, auth=row.auth))
-                self._changes.append(Seen(row.guest_ref))  # asked for: not again before the next turn
+                route.transport.visit(lane_info(row))
 
     # --- time ---
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest
 
 from guestwire import Attachment, GuestWire, Limits, Message, Rejected, Ticket
 from guestwire.emulator.app import Emulator
+from guestwire.errors import StoreError
+from guestwire.model import PartId
 from guestwire.settings import RetrySettings
+from guestwire.store.sqlite import SqliteStore
 from guestwire.testing import emulator
 from tests.journey.auditor import events_of
 from tests.journey.kit import FAST, eventually, journal_of, say, settled, story_of, until, wired
@@ -37,7 +41,7 @@ def shown(genesys: Emulator) -> list[tuple[str | None, list[str]]]:
 
 @pytest.mark.parametrize("text", ["", "my receipt"])
 async def test_a_file_arrives_with_its_message(tmp_path: Path, text: str) -> None:
-    """The agent sees the file, byte for byte, under its name, with the text or without one; each step is in the journal."""
+    """The agent sees the file under its name, with the text or without one; each step is in the journal."""
     async with emulator(**QUICK_UPLOADS) as genesys, wired(genesys, tmp_path) as wire:
         ticket = await send_file(wire, text=text)
         assert await settled(wire, ticket) == ["accepted"]
@@ -132,7 +136,7 @@ async def test_an_upload_that_fails_is_redone(tmp_path: Path, kind: str, fault: 
 
 
 async def test_a_connection_lost_while_the_file_is_examined(tmp_path: Path) -> None:
-    """The platform's word went to the connection that is gone: on the next one it is asked for, and nothing is redone."""
+    """The platform's word went to the connection that is gone: on the next one it is asked for; nothing is redone."""
     async with (
         emulator(**{**FAST, "upload_event_delay_ms": "150"}) as genesys,
         wired(genesys, tmp_path, retry=AGAIN) as wire,
@@ -201,7 +205,7 @@ async def test_files_are_sealed_and_named_by_guest(tmp_path: Path) -> None:
         await send_file(wire, secret, guest="bob")
         await send_file(wire, secret)
         assert len(list((tmp_path / "blobs").iterdir())) == 2
-    for path in (*tmp_path.glob("*.db*"), *(tmp_path / "blobs").iterdir()):
+    for path in [path for path in sorted(tmp_path.rglob("*")) if path.is_file()]:  # noqa: ASYNC240 - nothing waits
         data = path.read_bytes()
         assert b"canary-content" not in data
         assert b"canary-name" not in data
@@ -231,3 +235,51 @@ async def test_a_reply_s_file_can_be_fetched_after_its_address_is_too_old(tmp_pa
         genesys.advance(700)
         assert await wire.fetch(reply, file) == b"hi"
         await eventually(lambda: genesys.state()["requests"].get("getAttachment") == 1)
+
+
+async def test_uploads_that_fail_come_to_an_end_each_for_itself(tmp_path: Path) -> None:
+    """Whatever the errors are called, they are counted; and the next file of the guest begins at one."""
+    retry = RetrySettings(base_s=0.01, cap_s=0.05, max_attempts=3)
+    async with emulator(**QUICK_UPLOADS) as genesys, wired(genesys, tmp_path, retry=retry) as wire:
+        genesys.inject("error_frame", match={"action": "onAttachment"}, code=5000, times=4)
+        first = await send_file(wire, text="one")
+        second = await send_file(wire, text="two")
+        assert await settled(wire, first, second) == ["dead", "accepted"]
+        assert genesys.state()["requests"]["onAttachment"] == 5
+        assert [text for text, _ in shown(genesys)] == ["two"]
+
+
+async def test_an_eviction_during_an_upload_is_respected(tmp_path: Path) -> None:
+    """Whatever is under way, the connection is not made again at once: that would evict the other program."""
+    async with emulator(**{**FAST, "upload_event_delay_ms": "600"}) as genesys, wired(genesys, tmp_path) as wire:
+        await settled(wire, await say(wire, "first"))
+        await send_file(wire)
+        await until(wire, "upload.stored")
+        genesys.trigger("evict")
+        await until(wire, "part.deferred")
+        await say(wire, "another lane", "bob")
+        await until(wire, "part.accepted", times=2)
+        assert genesys.state()["connections_opened"] == 2
+
+
+async def test_a_file_that_cannot_be_read_for_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy disk is no reason to park a message for a person."""
+    read = SqliteStore.file_of
+    failures = iter([StoreError("busy", code="GW-S003")])
+
+    def busy_once(self: SqliteStore, part_id: PartId) -> Any:
+        for failure in failures:
+            raise failure
+        return read(self, part_id)
+
+    monkeypatch.setattr(SqliteStore, "file_of", busy_once)
+    async with emulator(**QUICK_UPLOADS) as genesys, wired(genesys, tmp_path, retry=AGAIN) as wire:
+        assert await settled(wire, await send_file(wire)) == ["accepted"]
+
+
+async def test_a_folder_among_the_files_does_not_keep_the_relay_from_starting(tmp_path: Path) -> None:
+    """What somebody put into the store's folder is left alone."""
+    (tmp_path / "blobs" / "mine").mkdir(parents=True)
+    os.utime(tmp_path / "blobs" / "mine", (1, 1))
+    async with emulator(**FAST) as genesys, wired(genesys, tmp_path) as wire:
+        assert await settled(wire, await say(wire, "hello")) == ["accepted"]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from guestwire import AuthenticationError, GuestWireError, PartState, RelaySettings
+from guestwire import Attachment, AuthenticationError, GuestWireError, PartState, RelaySettings, relay
 from guestwire.settings import RetrySettings
 from guestwire.testing import emulator
 from tests.journey.auditor import events_of
-from tests.journey.kit import FAST, inbound, journal_of, say, settled, until, wired
+from tests.journey.kit import FAST, QUICK, inbound, journal_of, say, settled, until, wired
 
 AGAIN = RetrySettings(base_s=0.01, cap_s=0.05)
 
@@ -104,7 +106,7 @@ async def test_typing_goes_out_now_and_then(tmp_path: Path) -> None:
 async def eventually(question: Any) -> None:
     """Ask until the answer is yes."""
     async with asyncio.timeout(10):
-        while not await question():
+        while not await question():  # noqa: ASYNC110 - nobody announces it
             await asyncio.sleep(0.01)
 
 
@@ -122,7 +124,7 @@ async def test_an_anonymous_guest_signs_in_during_the_conversation(tmp_path: Pat
         async with wired(genesys, tmp_path) as wire:
             assert await settled(wire, await say(wire, "still me")) == ["accepted"]
             assert requests(genesys, "configureAuthenticatedSession") == 2
-    for path in tmp_path.glob("*.db*"):
+    for path in tmp_path.glob("*.db*"):  # noqa: ASYNC240 - nothing waits
         assert b"eyJ" not in path.read_bytes()
 
 
@@ -217,3 +219,163 @@ async def test_an_errand_survives_its_process(tmp_path: Path) -> None:
         async with wired(genesys, tmp_path) as wire:
             await until(wire, "errand.done")
             assert inbound(genesys) == ["hello"]
+
+
+# --- when things come together ---
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [
+        ("throttle", {"retry_after_s": 1}),
+        ("error_frame", {"code": 5000}),
+        ("expire_session", {}),
+    ],
+)
+async def test_a_close_that_is_not_taken_ends_all_the_same(tmp_path: Path, kind: str, fault: dict[str, Any]) -> None:
+    """Refused for a moment it is tried again; an expired session is closed; either way the lane goes on."""
+    async with emulator(**FAST) as genesys, wired(genesys, tmp_path, retry=AGAIN) as wire:
+        await settled(wire, await say(wire, "hello"))
+        genesys.inject(kind, match={"action": "closeSession"}, **fault)
+        await wire.guests.close("ann")
+        assert await settled(wire, await say(wire, "again")) == ["accepted"]
+
+
+async def test_closing_nothing_asks_nobody(tmp_path: Path) -> None:
+    """A guest without a session: no connection is made, no conversation begun, to end it."""
+    async with emulator(**FAST, auto_start=True) as genesys, wired(genesys, tmp_path) as wire:
+        await wire.guests.close("ann")
+        assert genesys.requests() == []
+        with pytest.raises(GuestWireError, match="no conversation"):
+            await wire.guests.clear("ann")
+
+
+async def test_a_message_of_another_process_does_not_overtake_an_errand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for and submitted between two looks of the relay: the store keeps the order, which the relay cannot."""
+    monkeypatch.setattr(relay, "POLL_EVERY_S", 2.0)
+    async with (
+        emulator(**{**FAST, "echo_delay_ms": "300"}) as genesys,
+        wired(genesys, tmp_path, patience=RelaySettings()) as wire,
+        wired(genesys, tmp_path, relay="never") as other,
+    ):
+        await settled(wire, await say(wire, "zero"))
+        first = await say(wire, "one")
+        await until(wire, "part.sending", times=2)
+        closing = asyncio.create_task(other.guests.close("ann"))
+        await until(other, "errand.queued")
+        second = await say(other, "two")
+        assert await settled(wire, first, second) == ["accepted", "accepted"]
+        await closing
+        actions = [request["action"] for request in genesys.requests() if request["action"].startswith(("on", "close"))]
+        assert actions == ["onMessage", "onMessage", "closeSession", "onMessage"]
+
+
+async def test_more_errands_than_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room for few lanes in memory, errands that wait in the store have their turn all the same."""
+    monkeypatch.setattr(relay, "MAX_LANES", 5)
+    async with emulator(**FAST) as genesys:
+        async with wired(genesys, tmp_path, relay="never") as wire:
+            asking = [asyncio.create_task(wire.guests.close(f"guest {number}")) for number in range(17)]
+            await until(wire, "errand.queued", times=17)
+            for task in asking:
+                task.cancel()
+        async with wired(genesys, tmp_path) as wire:
+            await until(wire, "errand.done", times=17)
+
+
+async def test_an_errand_in_front_does_not_keep_a_message_from_expiring(tmp_path: Path) -> None:
+    """While nothing can be reached, whoever waits for a message that became too old is told in time."""
+    async with emulator(**FAST) as genesys, wired(genesys, tmp_path, retry=AGAIN) as wire:
+        await settled(wire, await say(wire, "hello"))
+        genesys.inject("refuse_upgrade", status=503, times=None)
+        genesys.trigger("drop")
+        closing = asyncio.create_task(wire.guests.close("ann"))
+        await until(wire, "errand.queued")
+        soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=0.5)
+        assert await settled(wire, await say(wire, "short-lived", expires_at=soon)) == ["expired"]
+        closing.cancel()
+
+
+async def test_a_refused_upload_behind_which_an_errand_waits_does_not_spin(tmp_path: Path) -> None:
+    """A file that became too old as it was uploaded: what is behind it goes on, without asking the store in a loop."""
+    async with (
+        emulator(**{**FAST, "upload_event_delay_ms": "4000"}) as genesys,
+        wired(genesys, tmp_path, retry=AGAIN) as wire,
+    ):
+        await settled(wire, await say(wire, "hello"))
+        soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=0.5)
+        picture = Attachment("a.png", b"x")
+        await say(wire, "file", expires_at=soon, attachments=(picture,))
+        closing = asyncio.create_task(wire.guests.close("ann"))
+        await until(wire, "errand.queued")
+        behind = await say(wire, "behind")
+        before = wire._writer.commits
+        assert await settled(wire, behind) == ["accepted"]
+        await closing
+        assert wire._writer.commits - before < 60
+
+
+async def test_the_code_of_a_sign_in_is_used_once(tmp_path: Path) -> None:
+    """The connection is lost while the code is exchanged: the exchange goes on, and its tokens are used."""
+    async with emulator(**FAST, auth_enabled=True) as genesys, wired(genesys, tmp_path, retry=AGAIN) as wire:
+        await wire.guests.sign_in("ann", code="c0", redirect_uri="https://shop.example/back")
+        await settled(wire, await say(wire, "hello"))
+        genesys.inject("slow_http", match={"path": "oauthcodegrantjwtexchange"}, delay_ms=400, times=None)
+        signing = asyncio.create_task(wire.guests.sign_in("ann", code="c1", redirect_uri="https://shop.example/back"))
+        await until(wire, "errand.queued", times=2)
+        genesys.trigger("drop")
+        await signing
+        (fault,) = genesys.faults()
+        assert fault["fired"] == 1
+        assert await settled(wire, await say(wire, "it is me")) == ["accepted"]
+
+
+async def test_a_sign_in_outlives_an_eviction(tmp_path: Path) -> None:
+    """A followed, signed-in guest who was evicted comes back after the pause as the person that he is."""
+    patience = msgspec.structs.replace(QUICK, evicted_retry_s=0.3)
+    async with (
+        emulator(**FAST, auth_enabled=True) as genesys,
+        wired(genesys, tmp_path, patience=patience, retry=AGAIN) as wire,
+    ):
+        await wire.guests.follow("ann")
+        await wire.guests.sign_in("ann", code="c1", redirect_uri="https://shop.example/back")
+        await settled(wire, await say(wire, "hello"))
+        seen = (await journal_of(wire))[-1].seq
+        genesys.trigger("evict")
+        await until(wire, "session.configured", after=seen)
+        assert (await wire.guests.show("ann")).is_signed_in
+        assert await settled(wire, await say(wire, "still me")) == ["accepted"]
+        assert genesys.messages()[-1]["metadata"].get("authenticated") == "true"
+
+
+async def test_signing_out_with_tokens_that_are_too_old(tmp_path: Path) -> None:
+    """What the platform cannot revoke any more is forgotten here."""
+    async with emulator(**FAST, auth_enabled=True, auth_jwt_life_s=60) as genesys, wired(genesys, tmp_path) as wire:
+        await wire.guests.sign_in("ann", code="c1", redirect_uri="https://shop.example/back")
+        await settled(wire, await say(wire, "hello"))
+        genesys.advance(120)
+        await wire.guests.sign_out("ann")
+        assert not (await wire.guests.show("ann")).is_signed_in
+
+
+async def test_a_join_that_went_without_its_attributes_is_told(tmp_path: Path) -> None:
+    """The session was joined before anybody named attributes: saying that they went would be a lie."""
+    async with emulator(**FAST, auto_start=True) as genesys, wired(genesys, tmp_path) as wire:
+        await wire.guests.follow("ann")
+        await until(wire, "session.joined")
+        with pytest.raises(GuestWireError, match="without these attributes"):
+            await wire.guests.join("ann", {"topic": "bills"})
+        assert genesys.conversations()[0]["custom_attributes"] == {}
+
+
+async def test_a_message_that_comes_as_the_session_is_asked_after(tmp_path: Path) -> None:
+    """A health check that is refused: the message that found the session busy goes out, without another event."""
+    async with emulator(**FAST, session_duration_s=2) as genesys, wired(genesys, tmp_path) as wire:
+        await settled(wire, await say(wire, "hello"))
+        genesys.inject("error_frame", match={"action": "echo"}, code=5000)
+        async with asyncio.timeout(15):
+            while not requests(genesys, "echo"):  # noqa: ASYNC110 - nobody announces it
+                await asyncio.sleep(0.01)
+        assert await settled(wire, await say(wire, "are you there?")) == ["accepted"]

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from guestwire import GuestWire, Message, Rejected, Reply
+from guestwire import ConfigError, GuestWire, Message, Rejected, Reply
 from guestwire.testing import emulator
 from tests.journey.auditor import events_of
 from tests.journey.kit import FAST, QUICK, eventually, inbound, journal_of, say, settled, until, wired
@@ -243,3 +243,69 @@ async def test_typing_is_heard_live(tmp_path: Path) -> None:
         assert guest == await wire.guest_ref("ann")
         assert 0 < seconds <= 10
         assert await texts_of(wire) == []
+
+
+async def test_live_replies_after_a_gap_do_not_hide_it(tmp_path: Path) -> None:
+    """The history fails for a while, live replies fill its newest page: what is behind them is found all the same."""
+    async with emulator(**FAST) as genesys, wired(genesys, tmp_path) as wire:
+        await wire.guests.follow("ann")
+        await settled(wire, await say(wire, "hello"))
+        genesys.inject("http_status", match={"path": "/messages"}, status=503)
+        genesys.trigger("drop")
+        for number in range(3):
+            genesys.say(f"gap {number}")
+        await until(wire, "replies.unreadable")
+        for number in range(30):
+            genesys.say(f"live {number}")
+        await until(wire, "reply.received", times=33)
+        assert sum((text or "").startswith("gap") for text in await texts_of(wire)) == 3
+
+
+async def test_a_guest_is_visited_after_a_restart_and_not_after_his_session(tmp_path: Path) -> None:
+    """Visits go on in the next process; a session that is over is not replaced and kept open for the sake of one."""
+    patience = msgspec.structs.replace(QUICK, linger_s=0.1, poll_replies_s=0.3)
+    async with emulator(**FAST) as genesys:
+        async with wired(genesys, tmp_path) as wire:
+            await settled(wire, await say(wire, "hello"))
+        genesys.say("are you there?")
+        async with wired(genesys, tmp_path, patience=patience) as wire:
+            assert (await take(wire.replies(), 1))[0].text == "are you there?"
+            genesys.trigger("expire")
+            await eventually(lambda: genesys.state()["connections_open"] == 0)
+
+
+async def test_a_reply_that_does_not_open_stops_no_other(tmp_path: Path) -> None:
+    """A row that was changed on disk is handed out as unreadable; what comes behind it comes."""
+    async with emulator(**FAST) as genesys, wired(genesys, tmp_path) as wire:
+        await settled(wire, await say(wire, "hello"))
+        genesys.say("one")
+        genesys.say("two")
+        await until(wire, "reply.received", times=2)
+        await wire.store_write(
+            lambda store: store._db.execute("UPDATE replies SET body = x'00' WHERE seq = 1").fetchall()
+        )
+        replies = [reply async for reply in wire.replies(consumer="crm", follow=False)]
+        assert [(reply.kind, reply.text) for reply in replies] == [("unreadable", None), ("text", "two")]
+        for reply in replies:
+            await wire.acknowledge(reply, consumer="crm")
+        assert [reply async for reply in wire.replies(consumer="crm", follow=False)] == []
+
+
+async def test_what_was_said_is_read_before_its_session_is_replaced(tmp_path: Path) -> None:
+    """A read-only session with unread words, and somebody asks for another conversation: the words come first."""
+    async with emulator(**FAST, conversation_disconnect="read_only") as genesys:
+        async with wired(genesys, tmp_path) as wire:
+            await settled(wire, await say(wire, "hello"))
+        genesys.say("important")
+        genesys.trigger("read_only")
+        async with wired(genesys, tmp_path) as wire:
+            await wire.guests.start_new("ann")
+            assert "important" in await texts_of(wire)
+
+
+async def test_a_consumer_reads_all_guests(tmp_path: Path) -> None:
+    """A cursor over one guest's replies would stop at the first of another's: the two are not given together."""
+    async with emulator(**FAST) as genesys, wired(genesys, tmp_path) as wire:
+        await settled(wire, await say(wire, "hello"))
+        with pytest.raises(ConfigError, match="all guests"):
+            await anext(wire.replies("ann", consumer="crm"))

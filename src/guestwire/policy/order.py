@@ -14,6 +14,8 @@ import msgspec
 
 from guestwire.model import GuestRef, Reply
 
+#: So far the gateway's time may be ahead of the reply's arrival, in seconds.
+MAX_AHEAD_S = 3600.0
 #: Guests whose last time is remembered.
 REMEMBERED = 10_000
 
@@ -34,6 +36,9 @@ class Reorder:
     def push(self, reply: Reply) -> None:
         """Take a reply; in the order of arrival."""
         at = time_of(reply.at)
+        if at is not None:
+            # One clock that is far off must not make every later reply a late one.
+            at = min(at, reply.received_at + MAX_AHEAD_S)
         if at is None:
             # No time at all: its place is where it arrived.
             times = [time for time, other in self._waiting if other.guest_ref == reply.guest_ref]
@@ -52,7 +57,8 @@ class Reorder:
             return [self._hand_out(at, reply) for at, reply in everything]
         until: dict[GuestRef, float] = {}
         for at, reply in self._waiting:
-            if reply.received_at + self._window_s <= now:
+            # Stored in the future: somebody set a clock back, and nobody waits for it to catch up.
+            if reply.received_at + self._window_s <= now or reply.received_at > now + self._window_s:
                 until[reply.guest_ref] = max(at, until.get(reply.guest_ref, float("-inf")))
         out = [(at, reply) for at, reply in self._waiting if reply.guest_ref in until and at <= until[reply.guest_ref]]
         gone = {id(reply) for _, reply in out}

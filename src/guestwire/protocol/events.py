@@ -129,7 +129,9 @@ class FileDone(msgspec.Struct, frozen=True):
 
 
 class SessionEnded(msgspec.Struct, frozen=True):
-    """`closeSession` was answered."""
+    """`closeSession` was answered; or, with an outcome, it was not."""
+
+    outcome: Outcome | None = None
 
 
 class Expired(msgspec.Struct, frozen=True):

@@ -94,6 +94,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """How long an unanswered message is waited for before its outcome counts as unknown."""
     request_s: float = 10.0
     """The same for configure, getJwt and the others."""
+    typing_s: float = 1.0
+    """How long an error without `tracingId` may be about typing: nobody promises an answer to it."""
     health_check_after_expiry_s: float = 2.0
     """The vendor's client asks 2 s after `expirationDate` whether the session is really over."""
     health_check_every_s: float = 30.0
@@ -201,6 +203,13 @@ class GuestSession:
         Nothing else may be on its way: an error frame without `tracingId` could not be told apart.
         """
         return self.state is ConnectionState.CONFIGURED and not self.is_busy
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether something of ours that is no message waits for its answer, and keeps messages waiting."""
+        return any(
+            request.kind not in (RequestKind.MESSAGE, RequestKind.TYPING) for request in self.unanswered.values()
+        )
 
     @property
     def is_busy(self) -> bool:
@@ -584,7 +593,7 @@ class GuestSession:
             case RequestKind.CLOSE:
                 self._unexpected(f"error {code} answers our close")
                 if code not in (4006, 4007):
-                    self._start_new_without_answer(now)
+                    self._not_closed(outcome, now)
         if code in (4006, 4007) and request.kind is not RequestKind.CONFIGURE:
             self._expire(f"code {code}")
 
@@ -602,6 +611,8 @@ class GuestSession:
         self._expire(reason)
 
     def _expire(self, reason: str) -> None:
+        # A session that is over is closed.
+        self.unanswered = {name: one for name, one in self.unanswered.items() if one.kind is not RequestKind.CLOSE}
         self._forget_requests(reason)
         self._expires_at = None
         before = self.state
@@ -610,6 +621,8 @@ class GuestSession:
 
     def _released(self, cause: str) -> None:
         """Report the first cause only: a clear is followed by a ConnectionClosedEvent, which is no eviction."""
+        if cause == "cleared" and self._pop(RequestKind.CLEAR, None):
+            self._events.append(Cleared(Accepted(GatewayMessageId(""))))  # its echo was lost, or comes later
         self._forget_requests(cause)
         before = self.state
         if self._go(Step.RELEASED) and self.state is not before:
@@ -625,9 +638,11 @@ class GuestSession:
 
     # --- helpers ---
 
-    def _start_new_without_answer(self, now: float) -> None:
-        """`startNew` alone replaces the session; the close before it is a courtesy that nobody answered."""
-        if self._configure_new_after_end and self.state is ConnectionState.READ_ONLY:
+    def _not_closed(self, outcome: Outcome, now: float) -> None:
+        """`startNew` alone replaces the session; a close before it is a courtesy. Any other was meant as it stood."""
+        if not self._configure_new_after_end:
+            self._events.append(SessionEnded(outcome))
+        elif self.state is ConnectionState.READ_ONLY:
             self._configure_new_after_end = False
             self._configure(now, start_new=True)
 
@@ -660,6 +675,8 @@ class GuestSession:
         encoded = codec.encode_request(request)
         self.state = following
         patience_s = self._timing.answer_s if kind is RequestKind.MESSAGE else self._timing.request_s
+        if kind is RequestKind.TYPING:
+            patience_s = min(patience_s, self._timing.typing_s)
         assert request.tracing_id is not None  # noqa: S101 - every request of ours carries one
         self.unanswered[request.tracing_id] = Unanswered(kind, now + patience_s, file_id)
         self._outgoing.append(encoded)
@@ -706,7 +723,7 @@ class GuestSession:
                     self._unexpected(reason)
                 case RequestKind.CLOSE:
                     self._unexpected(reason)
-                    self._start_new_without_answer(now)
+                    self._not_closed(Unknown(reason), now)
                 case _:
                     self._give_up_on(tracing_id, request, reason)
 
@@ -719,6 +736,8 @@ class GuestSession:
                 self._events.append(JwtRefused(Failed(reason)))
             case RequestKind.CLEAR:
                 self._events.append(Cleared(Unknown(reason)))
+            case RequestKind.CLOSE if not self._configure_new_after_end:
+                self._events.append(SessionEnded(Unknown(reason)))
             case RequestKind.UPLOAD | RequestKind.DOWNLOAD | RequestKind.DELETE:
                 self._events.append(FileDone(request.file_id or "", Failed(reason)))
             case _:

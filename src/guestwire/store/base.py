@@ -246,6 +246,8 @@ class LaneRow(msgspec.Struct, frozen=True):
     is_followed: bool = False
     errands: tuple[Errand, ...] = ()
     """In the order of their turn."""
+    seen_at: float | None = None
+    """Up to then nothing that was said to the guest is missing here."""
 
     def __repr__(self) -> str:
         return f"LaneRow({self.guest_ref})"  # not the token

@@ -8,6 +8,7 @@ next relay sweeps it away.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -80,14 +81,16 @@ class Blobs:
         """Remove what no message names; returns how many there were. `now` by the file system's clock."""
         if not self._folder.is_dir():
             return 0
-        orphans = [
-            entry
-            for entry in self._folder.iterdir()
-            if entry.name not in known and entry.stat().st_mtime < now - ORPHAN_LIFE_S
-        ]
-        for orphan in orphans:
-            orphan.unlink(missing_ok=True)
-        return len(orphans)
+        swept = 0
+        for entry in self._folder.iterdir():
+            if entry.name in known:
+                continue
+            # Whatever cannot be removed, or is no file of ours, is no reason not to start.
+            with contextlib.suppress(OSError):
+                if entry.is_file() and entry.stat().st_mtime < now - ORPHAN_LIFE_S:
+                    entry.unlink()
+                    swept += 1
+        return swept
 
     def _sync_folder(self) -> None:
         fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)

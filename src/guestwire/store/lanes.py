@@ -34,7 +34,18 @@ class Lanes(Connection):
             row = self._row("guest", (guest_ref,))
             if row is None:
                 continue
-            destination, sealed, session_state, anchor, paused_until, priority, next_at, sealed_auth, is_followed = row
+            (
+                destination,
+                sealed,
+                session_state,
+                anchor,
+                paused_until,
+                priority,
+                next_at,
+                sealed_auth,
+                followed,
+                seen_at,
+            ) = row
             try:
                 token = self._vault.open(guest_ref, f"guests.token.{guest_ref}", sealed).decode()
                 auth = self._open_auth(guest_ref, sealed_auth)
@@ -53,8 +64,9 @@ class Lanes(Connection):
                     next_at,
                     self._head(guest_ref),
                     auth,
-                    bool(is_followed),
+                    bool(followed),
                     errands,
+                    seen_at,
                 )
             )
         return found
@@ -63,9 +75,13 @@ class Lanes(Connection):
         """Whom a relay has to know of at its start, though their lanes are not due: followed, or with errands."""
         return [GuestRef(row[0]) for row in self._rows("waiting_guests", ())]
 
-    def unseen(self, before: float, limit: int) -> list[GuestRef]:
-        """Guests with a session whose replies were last complete before a moment, longest ago first."""
-        return [GuestRef(row[0]) for row in self._rows("unseen", (before, limit))]
+    def errand_guests(self, limit: int) -> list[GuestRef]:
+        """Guests with errands that wait for their turn."""
+        return [GuestRef(row[0]) for row in self._rows("errand_guests", (limit,))]
+
+    def unseen(self, before: float, now: float, limit: int) -> list[GuestRef]:
+        """Guests with a live session whose replies were last complete before a moment, longest ago first."""
+        return [GuestRef(row[0]) for row in self._rows("unseen", (before, now, limit))]
 
     def _errands(self, guest_ref: GuestRef) -> tuple[Errand, ...]:
         return tuple(

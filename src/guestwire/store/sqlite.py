@@ -228,6 +228,8 @@ class SqliteStore(Errands, Views):
             return None
         if head.blob is not None and head.upload_id is None:
             return None  # its file has to be at the platform first
+        if self._row("errand_before", (guest_ref, head.lane_seq)) is not None:
+            return None  # asked for before it, by whatever process, and not done yet
         if head.body is None:
             reason = "its content does not open: the row was changed, or belongs to other keys"
             self._finish(head.part_id, guest_ref, PartState.PARKED, reason, now, head.attempt)
@@ -267,7 +269,8 @@ class SqliteStore(Errands, Views):
         if change.result is not None:
             result = self._vault.seal(guest_ref, f"errands.result.{change.seq}", msgspec.json.encode(change.result))
         state = "done" if change.is_done else "failed"
-        self._run("end_errand", (state, result, now, change.seq))
+        nothing = self._vault.seal(guest_ref, f"errands.body.{change.seq}", b"{}")
+        self._run("end_errand", (state, nothing, result, now, change.seq))
         self._note(now, f"errand.{state}", guest_ref, None, {"errand": change.seq, "kind": kind, **change.detail})
         return GuestRef(guest_ref)
 

@@ -9,6 +9,7 @@ import msgspec
 from guestwire.errors import NotFound, StoreError
 from guestwire.model import (
     File,
+    GatewayMessageId,
     GuestKey,
     GuestRef,
     JournalEntry,
@@ -45,17 +46,18 @@ class Views(Connection):
         replies = []
         for seq, guest_ref, gateway_id, at, sealed in self._rows("replies", (after, guest, limit)):
             # The place names the gateway id, which stands inside the seal; the row's own copy is checked by it.
-            plain = self._vault.open(guest_ref, f"replies.body.{guest_ref}.{gateway_id}", sealed)
-            replies.append(
-                msgspec.structs.replace(
-                    _reply_decoder.decode(plain), guest_ref=GuestRef(guest_ref), seq=seq, received_at=at
-                )
-            )
+            try:
+                plain = self._vault.open(guest_ref, f"replies.body.{guest_ref}.{gateway_id}", sealed)
+                reply = _reply_decoder.decode(plain)
+            except StoreError:
+                # One row that was changed must not stop all others, nor be passed over without a word.
+                reply = Reply(gateway_id=GatewayMessageId(gateway_id), kind="unreadable")
+            replies.append(msgspec.structs.replace(reply, guest_ref=GuestRef(guest_ref), seq=seq, received_at=at))
         return replies
 
-    def has_heard(self, guest: GuestRef, gateway_ids: Iterable[str]) -> set[str]:
-        """Which of these replies are here already."""
-        return {name for name in gateway_ids if self._row("has_heard", (guest, name)) is not None}
+    def has_heard(self, guest: GuestRef, gateway_ids: Iterable[str], before: float) -> set[str]:
+        """Which of these replies were here at a moment."""
+        return {name for name in gateway_ids if self._row("has_heard", (guest, name, before)) is not None}
 
     def file_of(self, part_id: PartId) -> tuple[File, bytes]:
         """

@@ -32,6 +32,8 @@ class LaneInfo(msgspec.Struct, frozen=True):
     """Of a guest who has signed in."""
     join: dict[str, str] | None = None
     """Attributes for the Join of a new session."""
+    seen_at: float | None = None
+    """Up to then nothing that was said to the guest is missing; None: nobody knows."""
 
     def __repr__(self) -> str:
         return f"LaneInfo({self.guest_ref})"  # the token is a credential

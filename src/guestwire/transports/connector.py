@@ -109,6 +109,7 @@ class Connector:
 
     def ask(self, line: Line) -> None:
         """Connect a line as soon as the limits admit it. Asking for one that is connected changes nothing."""
+        line.asked = True
         heapq.heappush(self._queue, (not line.lane.urgent, next(self._order), line))
         self._go_on()
 
@@ -121,6 +122,7 @@ class Connector:
             line.failures, self._draw(), base_s=timing.reconnect_base_s, cap_s=timing.reconnect_cap_s
         )
         line.failures += 1
+        line.asked = True
         self._emit(LaneHeld(line.guest, None, reason))
         self._agenda.at(self._clock.now() + delay_s, partial(self.ask, line))
 
@@ -141,6 +143,7 @@ class Connector:
             line = self._queue[0][2]
             if not line.needed or line.ws is not None or line.connecting:
                 heapq.heappop(self._queue)
+                line.asked = False
                 continue
             for_all, for_guest = self._keys(line)
             wait_until = self._held_until(for_all, now)
@@ -153,7 +156,7 @@ class Connector:
                 # Only this guest has to wait; others behind him must not.
                 self._agenda.at(min(held.until, now + 60.0), partial(self.ask, line))
                 continue
-            line.connecting = True
+            line.asked, line.connecting = False, True
             line.slots.append(self._pace.take(for_guest, now))
             task = asyncio.create_task(self._connect(line, self._pace.take(for_all, now)))
             self._connecting.add(task)

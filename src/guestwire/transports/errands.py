@@ -24,6 +24,8 @@ from guestwire.transports.line import Line
 
 #: What succeeds has no name at the gateway.
 DONE = Accepted(GatewayMessageId(""))
+#: Where a connection may be configured as a person who is known.
+CONFIGURABLE = frozenset({ConnectionState.CONFIGURED, ConnectionState.READ_ONLY, ConnectionState.EXPIRED})
 #: What the exchange of a sign-in takes, and what the wire calls it.
 EXCHANGE_FIELDS = {
     "code": "code",
@@ -46,6 +48,7 @@ class Errands:
         emit: Takes what is learned.
         spawn: Runs a call beside everything else.
         go_on: Called when a call has changed what a line wants: connect it, write its frames.
+        forget: Called when a guest has signed out: neither his tokens nor his session may be used again.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Errands:
         emit: Emit,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         go_on: Callable[[Line], None],
+        forget: Callable[[Line], None],
     ) -> None:
         self._destination = destination
         self._http = http
@@ -64,6 +68,7 @@ class Errands:
         self._emit = emit
         self._spawn = spawn
         self._go_on = go_on
+        self._forget = forget
 
     def carry_out(self, line: Line, errand: Errand, *, may_clear: bool) -> None:
         """Begin an errand of a guest."""
@@ -73,75 +78,95 @@ class Errands:
             case "close":
                 line.session.close_session(now, everywhere=errand.body.get("everywhere", True) is True)
             case "clear" if not may_clear:
-                self.end(line, Refused(403, "clearing is switched off for this deployment"))
+                self.end(line, errand, Refused(403, "clearing is switched off for this deployment"))
             case "clear":
                 line.session.clear(now)
             case "start_new":
                 line.session.start_new(now)
+            case "join" if line.joined is None:
+                self.end(line, errand, Refused(0, "the session is not new, or the deployment does not start by itself"))
+            case "join" if (line.joined_with or {}) != (errand.body.get("attributes") or {}):
+                self.end(line, errand, Refused(0, "the session is joined already, without these attributes"))
             case "join":
-                why = "the session is not new, or the deployment does not start by itself"
-                self.end(line, line.joined or Refused(0, why))
+                self.end(line, errand, line.joined or DONE)
             case "download":
                 line.session.request_download(str(errand.body.get("id")), now)
             case "sign_in":
                 self._spawn(self._sign_in(line, errand))
             case "sign_out":
-                self._spawn(self._sign_out(line))
+                self._spawn(self._sign_out(line, errand))
 
     def ended(self, line: Line, kind: str, outcome: Outcome, result: dict[str, Any] | None = None) -> None:
         """Something happened that ends an errand of this kind, if one is under way."""
         if line.errand is not None and line.errand.kind == kind:
-            self.end(line, outcome, result)
+            self.end(line, line.errand, outcome, result)
 
-    def end(self, line: Line, outcome: Outcome, result: dict[str, Any] | None = None) -> None:
-        """Tell what became of the errand that is under way, if there is one."""
-        errand, line.errand = line.errand, None
-        if errand is not None:
+    def lost(self, line: Line, reason: str) -> None:
+        """The connection is gone. What goes over HTTP goes on: its code is good for one use only."""
+        if line.errand is not None and line.errand.kind not in ("sign_in", "sign_out"):
+            self.end(line, line.errand, Failed(reason))
+
+    def end(self, line: Line, errand: Errand, outcome: Outcome, result: dict[str, Any] | None = None) -> None:
+        """Tell what became of an errand, if it is still the one under way."""
+        if line.errand is errand:
+            line.errand = None
             self._emit(ErrandEnded(line.guest, errand.seq, outcome, result))
 
     # --- signing in and out ---
 
     async def _sign_in(self, line: Line, errand: Errand) -> None:
-        if line.auth is None or line.auth.errand != errand.seq:
+        before = line.auth
+        if before is None or before.errand != errand.seq:
             given = {EXCHANGE_FIELDS[name]: value for name, value in errand.body.items() if name in EXCHANGE_FIELDS}
             body = {"deploymentId": self._destination.deployment_id, "oauth": given}
             auth, outcome = await self._tokens("oauthcodegrantjwtexchange", body)
             if auth is None:
-                self.end(line, outcome)
+                self.end(line, errand, outcome)
+                return
+            if line.auth is None and before is not None:
+                self.end(line, errand, Failed("the guest was signed out meanwhile"))
                 return
             self._know(line, msgspec.structs.replace(auth, errand=errand.seq))
-        if line.session.state is ConnectionState.CONFIGURED and line.auth is not None:
+        if line.session.state in CONFIGURABLE and line.auth is not None:
             line.session.sign_in(line.auth.jwt, self._clock.now())
         self._go_on(line)
 
-    async def refresh(self, line: Line) -> bool:
-        """Renew the JWT of a guest who has signed in; returns whether that worked. The refresh token stays valid."""
+    async def refresh(self, line: Line) -> Outcome:
+        """Renew the JWT of a guest who has signed in. The refresh token stays valid."""
         auth = line.auth
         if auth is None or auth.refresh_token is None:
-            return False
+            return Refused(401, "there is nothing to renew it with")
         body = {"deploymentId": self._destination.deployment_id, "refreshToken": auth.refresh_token}
-        fresh, _ = await self._tokens("refresh", body)
+        fresh, outcome = await self._tokens("refresh", body)
         if fresh is None:
-            return False
+            return outcome
+        if line.auth is not auth:
+            return Refused(401, "the guest's sign-in changed meanwhile")
         self._know(line, msgspec.structs.replace(auth, jwt=fresh.jwt))
-        return True
+        return DONE
 
-    async def _sign_out(self, line: Line) -> None:
+    async def _sign_out(self, line: Line, errand: Errand) -> None:
         if line.auth is None:
-            self.end(line, Refused(0, "the guest has not signed in"))
+            self.end(line, errand, Refused(0, "the guest has not signed in"))
             return
-        url = f"{self._destination.gateway}/api/v2/webdeployments/token/revoke"
         try:
-            answer = await self._http.delete(url, self._headers(f"bearer {line.auth.jwt}"))
+            answer = await self._revoke(line.auth)
+            if answer.status == 401 and isinstance(await self.refresh(line), Accepted):
+                answer = await self._revoke(line.auth)
         except Unreachable as error:
-            self.end(line, Failed(str(error)))
+            self.end(line, errand, Failed(str(error)))
             return
-        if 200 <= answer.status < 300:
-            line.auth = line.session.jwt = None
-            self._emit(AuthChanged(line.guest, None))
-            self.end(line, DONE)
+        if 200 <= answer.status < 300 or answer.status == 401:
+            # 401: too old to be revoked and not to be renewed. What is left of the sign-in is here, and is forgotten.
+            if line.errand is errand:
+                self.end(line, errand, DONE)
+                self._forget(line)
         else:
-            self.end(line, _refused(answer))
+            self.end(line, errand, _refused(answer))
+
+    async def _revoke(self, auth: Auth) -> Answer:
+        url = f"{self._destination.gateway}/api/v2/webdeployments/token/revoke"
+        return await self._http.delete(url, self._headers(f"bearer {auth.jwt}"))
 
     async def _tokens(self, what: str, body: dict[str, Any]) -> tuple[Auth | None, Outcome]:
         url = f"{self._destination.gateway}/api/v2/webdeployments/token/{what}"
@@ -164,6 +189,7 @@ class Errands:
 
     def _know(self, line: Line, auth: Auth) -> None:
         line.auth = auth
+        line.lane = msgspec.structs.replace(line.lane, auth=auth)
         line.session.jwt = auth.jwt
         self._emit(AuthChanged(line.guest, auth))
 

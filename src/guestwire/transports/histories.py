@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, NamedTuple
 
 from guestwire.clock import Clock
+from guestwire.model import GuestRef, Reply
 from guestwire.policy.pace import Pace
 from guestwire.transports.agenda import Agenda
 from guestwire.transports.base import CaughtUp, Emit, HeardReply, HistoryRead, HistoryUnreadable, Noted
@@ -23,8 +25,9 @@ logger = logging.getLogger("guestwire.transports.histories")
 
 #: The history is read so often after a gap.
 CATCH_UP_READS = 2
-#: One that could not be read for replies is tried again after this, in seconds, at the earliest.
+#: One that could not be read for replies is tried again after this, in seconds, twice as late each time.
 CATCH_UP_EVERY_S = 5.0
+CATCH_UP_AT_LEAST_EVERY_S = 300.0
 
 
 class Owner(NamedTuple):
@@ -81,11 +84,11 @@ class Histories:
         else:
             self._emit(HistoryUnreadable(line.guest, "held by a limit of requests or reads", min(wait_s, 60.0)))
 
-    def catch_up(self, line: Line) -> None:
-        """Read what was said while nobody listened, as soon as nothing is in the way."""
+    def catch_up(self, line: Line, *, at_once: bool = False) -> None:
+        """Read what was said while nobody listened, as soon as nothing is in the way; `at_once` whoever else may."""
         if line.ws is None or line.behind_until > self._clock.now() or not self._owner.can_look(line):
             return
-        if line.wanted and line.lane.urgent:
+        if line.wanted and line.lane.urgent and not at_once:
             return  # a check is about to read the same pages
         wait_s = self._ask(line, "catch_up")
         if wait_s is not None:
@@ -114,11 +117,12 @@ class Histories:
 
     async def _read(self, line: Line, jwt: str, number: int) -> None:
         keys = line.keys("history_per_min")
+        is_known = partial(self._were_known, line.guest, line.complete_until)
         try:
             if line.reading == "look":
-                history = await self._reads.history(jwt, line.anchor, keys, line.guest, self._heard)
+                history = await self._reads.history(jwt, line.anchor, keys, is_known)
             else:
-                history = await self._reads.missed(jwt, line.guest, keys, self._heard)
+                history = await self._reads.missed(jwt, keys, is_known)
         except Unreadable as error:
             reason, retry_s = error.reason, error.retry_s
         except Exception as error:
@@ -135,8 +139,13 @@ class Histories:
         if line.read_number == number:
             self.failed(line, reason, retry_s)
 
+    async def _were_known(self, guest: GuestRef, until: float, replies: list[Reply]) -> bool:
+        names = {reply.gateway_id for reply in replies}
+        return bool(names) and len(await self._heard(guest, names, until)) == len(names)
+
     def _done(self, line: Line, history: History) -> None:
         reading, line.reading = line.reading, ""
+        line.read_failures = 0
         if not history.is_complete and reading == "catch_up":
             self._emit(Noted("replies.gap", line.guest, {"read": len(history.replies)}))
         if line.behind and (history.is_complete or reading == "catch_up"):
@@ -145,6 +154,7 @@ class Histories:
                 self._catch_up_later(line, self._settle_s)
             else:
                 line.visiting = False
+                line.complete_until = self._clock.now()
                 self._emit(CaughtUp(line.guest))
         if reading == "look":
             self._emit(HistoryRead(line.guest, history.entities))
@@ -158,7 +168,10 @@ class Histories:
         if reading == "look":
             self._emit(HistoryUnreadable(line.guest, reason, retry_s))
         elif reading == "catch_up":
-            self._emit(Noted("replies.unreadable", line.guest, {"reason": reason}))
+            if not line.read_failures:
+                self._emit(Noted("replies.unreadable", line.guest, {"reason": reason}))
             line.visiting = False
-            self._catch_up_later(line, max(retry_s, CATCH_UP_EVERY_S))
+            line.read_failures += 1
+            wait_s = min(CATCH_UP_EVERY_S * 2 ** (line.read_failures - 1), CATCH_UP_AT_LEAST_EVERY_S)
+            self._catch_up_later(line, max(retry_s, wait_s))
             self._owner.caught_up(line)

@@ -55,10 +55,12 @@ class Line(WSListener):
     __slots__ = (
         "_fragments",
         "anchor",
+        "asked",
         "auth",
         "behind",
         "behind_until",
         "closed_by_us",
+        "complete_until",
         "connecting",
         "duration_s",
         "errand",
@@ -67,13 +69,17 @@ class Line(WSListener):
         "followed",
         "guest",
         "heard_at",
+        "is_attached",
         "joined",
+        "joined_with",
         "known_as",
         "lane",
         "lingering",
         "media",
         "new_after_reading",
+        "oddities",
         "owner",
+        "read_failures",
         "read_number",
         "reading",
         "ready",
@@ -87,6 +93,8 @@ class Line(WSListener):
         "upload",
         "visiting",
         "wanted",
+        "was_asking",
+        "watch_at",
         "ws",
     )
 
@@ -99,6 +107,8 @@ class Line(WSListener):
         self.known_as = lane.session_state
         self.ws: WSTransport | None = None
         self.connecting = False
+        #: It will be connected, now or after a pause.
+        self.asked = False
         #: By the relay, for a message or an errand.
         self.wanted = False
         #: For ever.
@@ -107,14 +117,25 @@ class Line(WSListener):
         self.visiting = False
         #: Something may have been said to the guest that is not known here: so many reads of the history to go.
         self.behind = 0
+        #: Replies that were here then were all there were: what came since proves nothing about a gap.
+        self.complete_until = float("-inf") if lane.seen_at is None else lane.seen_at
         #: What the key to the history is wanted for: a check's look, or to catch up.
         self.reading: Literal["", "look", "catch_up"] = ""
         #: Counts reads, so that one that comes too late is known as such.
         self.read_number = 0
+        #: In a row.
+        self.read_failures = 0
+        #: Things outside the protocol that this peer has done.
+        self.oddities = 0
+        #: Configured since the socket opened: whatever is said comes live.
+        self.is_attached = False
+        #: When it was last looked at, something that is no message was unanswered.
+        self.was_asking = False
         #: Of the last time that the session was configured.
         self.media = NO_MEDIA
         #: What became of the Join on this connection; None: there was none.
         self.joined: Outcome | None = None
+        self.joined_with: dict[str, str] | None = None
         self.auth = lane.auth
         #: Tokens renewed in vain, in a row.
         self.refreshes = 0
@@ -123,6 +144,8 @@ class Line(WSListener):
         self.typed_at = float("-inf")
         #: When the session ends unless something is said, and how long it lives from each message on.
         self.expires_at: float | None = None
+        #: When that is looked at next.
+        self.watch_at = 0.0
         self.duration_s = 0.0
         self.spoke_at = 0.0
         #: What was missed is not read before this.
@@ -256,7 +279,7 @@ class Line(WSListener):
 
     def answer_slots(self, now: float) -> None:
         """Windows slide from the answers on; until all is answered, all of the guest's uses count as in flight."""
-        if not self.session.unanswered:
+        if not self.session.is_busy:
             for slot in self.slots:
                 slot.answered(now)
             self.slots.clear()

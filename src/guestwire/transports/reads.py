@@ -27,8 +27,12 @@ CONFIG_LIFE_S = 900.0
 CONFIG_PATIENCE_S = 3.0
 
 
-#: Which of these names of replies to a guest are known already.
-Heard = Callable[[GuestRef, Iterable[str]], Awaitable[set[str]]]
+#: Which of these names of replies to a guest were known at a moment.
+Heard = Callable[[GuestRef, Iterable[str], float], Awaitable[set[str]]]
+
+
+#: Whether all of some replies, and there are some, were known before the gap.
+IsKnown = Callable[[list[Reply]], Awaitable[bool]]
 
 
 class History(NamedTuple):
@@ -113,9 +117,7 @@ class Reads:
             return None
         return config_of(config)
 
-    async def history(
-        self, jwt: str, anchor: str | None, keys: tuple[Key, ...], guest: GuestRef, heard: Heard
-    ) -> History:
+    async def history(self, jwt: str, anchor: str | None, keys: tuple[Key, ...], is_known: IsKnown) -> History:
         """
         Read the history, newest first, until the anchor, the end, or as far as is reasonable.
 
@@ -123,8 +125,7 @@ class Reads:
             jwt: The key to the history.
             anchor: A name of the guest's entry to stop at; None where there is none.
             keys: The guest's windows that a read uses.
-            guest: Whose history it is.
-            heard: Which replies are known.
+            is_known: Whether replies were known before the gap.
 
         Raises:
             Unreadable: A page could not be had.
@@ -137,13 +138,14 @@ class Reads:
                 return found
             if any(entity.is_called(anchor) for entity in found.entities):
                 break
-        return found._replace(is_complete=await _all_known(guest, found.replies[before:], heard))
+        return found._replace(is_complete=await is_known(found.replies[before:]))
 
-    async def missed(self, jwt: str, guest: GuestRef, keys: tuple[Key, ...], heard: Heard) -> History:
+    async def missed(self, jwt: str, keys: tuple[Key, ...], is_known: IsKnown) -> History:
         """
-        Read what was said to a guest and is not known, newest first: by name, never by time.
+        Read what was said to a guest and is not known, newest first: by name, never by the gateway's time.
 
-        Ends with a page of which everything is known: what is older was complete when that was heard.
+        Ends with a page of which everything was known before the gap: what is older was complete then. What was heard
+        since proves nothing about the gap.
 
         Raises:
             Unreadable: A page could not be had.
@@ -152,7 +154,7 @@ class Reads:
         for page in range(1, MAX_PAGES + 1):
             before = len(found.replies)
             raw = await self._read_page(jwt, page, keys, found)
-            if raw < HISTORY_PAGE or await _all_known(guest, found.replies[before:], heard):
+            if raw < HISTORY_PAGE or await is_known(found.replies[before:]):
                 return found
         return found._replace(is_complete=False)
 
@@ -189,8 +191,3 @@ class Reads:
         if answer.status != 200 or not isinstance(entities, list):
             raise Unreadable(f"HTTP {answer.status}", retry_after_s(answer.headers.get("Retry-After")) or 1.0)
         return entities
-
-
-async def _all_known(guest: GuestRef, replies: list[Reply], heard: Heard) -> bool:
-    names = {reply.gateway_id for reply in replies}
-    return bool(names) and len(await heard(guest, names)) == len(names)

@@ -85,7 +85,8 @@ class Uploads:
             self._end(line, refusal)
             return
         self._emit(Noted("upload.started", line.guest, {"size": upload.file.size}, upload.part_id))
-        self._agenda.at(self._clock.now() + self._patience_s, lambda: self._too_late(line, active))
+        file_id = active.file_id  # alone: a timer must not keep the file in memory
+        self._agenda.at(self._clock.now() + self._patience_s, lambda: self._too_late(line, file_id))
         self._ask(line, active)
 
     def reconnected(self, line: Line, *, same_session: bool) -> None:
@@ -162,8 +163,12 @@ class Uploads:
             detail = {"sent": sent, "size": size}
             self._emit(Noted("upload.progress", line.guest, detail, active.upload.part_id))
 
-    def _too_late(self, line: Line, active: ActiveUpload) -> None:
-        if line.upload is active:
+    def give_up(self, line: Line, reason: str) -> None:
+        """The session is not ours any more: whatever is under way comes to nothing."""
+        self._end(line, Failed(reason))
+
+    def _too_late(self, line: Line, file_id: str) -> None:
+        if line.upload is not None and line.upload.file_id == file_id:
             self._end(line, Failed(f"no word for {self._patience_s:.0f} s that the file has arrived"))
 
     def _end(self, line: Line, outcome: Outcome | None) -> None:

@@ -14,6 +14,7 @@ import os
 import random
 import uuid
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -72,7 +73,7 @@ from guestwire.transports.base import (
     Uploaded,
 )
 from guestwire.transports.connector import Connector, Way
-from guestwire.transports.errands import DONE, Errands
+from guestwire.transports.errands import CONFIGURABLE, DONE, Errands
 from guestwire.transports.histories import CATCH_UP_READS, Histories, Owner
 from guestwire.transports.line import Line
 from guestwire.transports.reads import Heard as IsHeard
@@ -83,6 +84,16 @@ logger = logging.getLogger("guestwire.transports.webmessaging")
 
 #: The vendor's clients tell no oftener than this that a guest is typing, in seconds.
 TYPING_EVERY_S = 5.0
+#: So many oddities of a connection are each told.
+TOLD_ODDITIES = 16
+#: Errands after which what was said before cannot be read any more.
+ENDS_SESSION = frozenset({"close", "clear", "start_new"})
+#: For so long it is tried to read it first, in seconds.
+READ_FIRST_S = 10.0
+#: When a session expires is looked at as often as this, in seconds.
+WATCH_EVERY_S = 600.0
+#: An errand that has not ended by itself ends after this, in seconds; the relay tries again.
+ERRAND_S = 60.0
 #: The vendor's client renews a JWT this often before it gives up.
 MAX_REFRESHES = 3
 
@@ -154,7 +165,13 @@ class WebMessagingTransport:
         )
         self._http = Http(tls=tls, proxy=way.proxy, timeout_s=timing.connect_timeout_s)
         self._errands = Errands(
-            destination, self._http, clock=clock, emit=emit, spawn=self._spawn, go_on=self._go_on_with
+            destination,
+            self._http,
+            clock=clock,
+            emit=emit,
+            spawn=self._spawn,
+            go_on=self._go_on_with,
+            forget=self._forget_sign_in,
         )
         self._histories = Histories(
             self._reads,
@@ -184,9 +201,9 @@ class WebMessagingTransport:
     def want(self, lane: LaneInfo) -> None:
         """Connect and configure a guest, or start his next conversation where the last one was ended."""
         line = self._line_for(lane)
-        was_needed, line.wanted = line.needed, True
-        self._come(line, was_needed)
+        line.wanted = True
         if line.ws is None:
+            self._come(line)
             return
         if line.session.state is ConnectionState.READ_ONLY and not line.session.is_busy and not lane.urgent:
             if not line.reading:
@@ -198,10 +215,10 @@ class WebMessagingTransport:
 
     def follow(self, lane: LaneInfo) -> None:
         """Keep the guest's session open, whatever happens, until `unfollow`."""
-        line = self._line_for(lane)
+        line = self._lines.get(lane.guest_ref) or self._line_for(lane)
         self._followed.add(lane.guest_ref)
-        was_needed, line.followed = line.needed, True
-        self._come(line, was_needed)
+        line.followed = True
+        self._come(line)
 
     def unfollow(self, guest: GuestRef) -> None:
         """The guest's session may close when nobody wants it."""
@@ -213,9 +230,9 @@ class WebMessagingTransport:
 
     def visit(self, lane: LaneInfo) -> None:
         """Fetch what was said to a guest whose connection was let go."""
-        line = self._line_for(lane)
-        was_needed, line.visiting, line.behind = line.needed, True, CATCH_UP_READS
-        self._come(line, was_needed)
+        line = self._lines.get(lane.guest_ref) or self._line_for(lane)
+        line.visiting, line.behind = True, CATCH_UP_READS
+        self._come(line)
         self.drain(line)
 
     def leave(self, guest: GuestRef) -> None:
@@ -287,11 +304,30 @@ class WebMessagingTransport:
 
     async def _begin_errand(self, line: Line, errand: Errand) -> None:
         config = await self._reads.config() if errand.kind == "clear" else DeploymentConfig()
+        if errand.kind in ENDS_SESSION:
+            await self._read_before_it_is_gone(line)
         if errand.kind != "sign_in" and not self.can_look(line.guest):
             self._emit(ErrandEnded(line.guest, errand.seq, Failed("the connection was lost before the errand")))
             return
+        if errand.kind == "clear":
+            line.slots.append(self._pace.take(line.keys("messages_per_s"), self.clock.now()))
         self._errands.carry_out(line, errand, may_clear=config.clear)
+        self._agenda.at(self.clock.now() + ERRAND_S, lambda: self._too_late(line, errand))
         self.drain(line)
+
+    async def _read_before_it_is_gone(self, line: Line) -> None:
+        """What was said meanwhile is out of reach once the session is replaced: it is read first, if it can be."""
+        until = self.clock.now() + READ_FIRST_S
+        while line.behind and line.ws is not None and self.clock.now() < until and not line.read_failures:
+            self._histories.catch_up(line, at_once=True)
+            await self.clock.wait(asyncio.Event(), self.clock.now() + 0.05)
+        if line.behind == CATCH_UP_READS:
+            self._emit(Noted("replies.gap", line.guest, {"read": 0}))
+
+    def _too_late(self, line: Line, errand: Errand) -> None:
+        if line.errand is errand:
+            self._errands.end(line, errand, Failed(f"not done within {ERRAND_S:.0f} s"))
+            self._free_again(line)
 
     def type(self, guest: GuestRef) -> bool:
         """Tell that the guest is typing: at most once in `TYPING_EVERY_S`, and the first thing to be left out."""
@@ -330,6 +366,8 @@ class WebMessagingTransport:
         self._closing = True
         handshakes = self._connector.close()
         for line in list(self._lines.values()):
+            if line.ready and not line.behind:
+                self._emit(CaughtUp(line.guest))
             line.wanted = line.followed = line.visiting = False
             line.hang_up("shutting down", WSCloseCode.OK)
         waits = [asyncio.ensure_future(line.ws.wait_disconnected()) for line in self._lines.values() if line.ws]
@@ -354,20 +392,27 @@ class WebMessagingTransport:
         if line is None:
             session = self._new_session(lane.token, None if lane.auth is None else lane.auth.jwt)
             line = self._lines[lane.guest_ref] = Line(self, lane, session)
+            line.followed = lane.guest_ref in self._followed
         line.lane = lane
         return line
 
-    def _come(self, line: Line, was_needed: bool) -> None:
-        """Connect a line that nobody needed before."""
-        if not was_needed and line.ws is None:
+    def _come(self, line: Line) -> None:
+        """Connect a line that is not about to be."""
+        if line.ws is None and not line.connecting and not line.asked:
             self._connector.ask(line)
 
     def _go_on_with(self, line: Line) -> None:
         """A call over HTTP has changed what a line wants."""
         line.wanted = True
-        if line.ws is None:
-            self._connector.ask(line)
+        self._come(line)
         self.drain(line)
+
+    def _forget_sign_in(self, line: Line) -> None:
+        """The guest has signed out. Where the platform has said so on the socket, there is nothing left to forget."""
+        if line.auth is not None:
+            self._replace_token(line, "signed_out")
+            line.wanted = False
+            line.hang_up("the guest has signed out")
 
     def _new_session(self, token: str, jwt: str | None) -> GuestSession:
         """Make the protocol half of a line."""
@@ -382,12 +427,14 @@ class WebMessagingTransport:
 
     def line_lost(self, line: Line, reason: str) -> None:
         """A socket is gone. Whoever is wanted connects again, after a jittered while."""
-        line.ready = False
+        line.ready = line.is_attached = line.was_asking = False
         line.joined = None
         line.new_after_reading = False
         line.answer_slots(self.clock.now())
         self._histories.failed(line, reason, 0.5)
-        self._errands.end(line, Failed(f"connection lost: {reason}"))
+        self._errands.lost(line, f"connection lost: {reason}")
+        if not line.behind:
+            line.complete_until = self.clock.now()
         if self._closing or self._lines.get(line.guest) is not line:
             return
         self._emit(Noted("session.lost", line.guest, {"reason": reason}))
@@ -399,8 +446,14 @@ class WebMessagingTransport:
 
     def note_broken(self, line: Line, what: str) -> None:
         """The peer broke the WebSocket protocol: told in the journal, and met like any lost socket."""
+        self._odd(line, what)
+
+    def _odd(self, line: Line, what: str) -> None:
+        """Told in the journal; of a peer who goes on and on, the 2nd, 4th, 8th time is enough."""
         self._unexpected += 1
-        self._emit(Noted("wire.unexpected", line.guest, {"what": what}))
+        line.oddities += 1
+        if line.oddities <= TOLD_ODDITIES or not line.oddities & (line.oddities - 1):
+            self._emit(Noted("wire.unexpected", line.guest, {"what": what, "times": line.oddities}))
 
     def _linger(self, line: Line, until: float) -> None:
         """Look at the line again at `until`; one timer a line, however often it is left."""
@@ -460,6 +513,9 @@ class WebMessagingTransport:
                 self._handle(line, event)
         if line.behind:
             self._histories.catch_up(line)
+        was_asking, line.was_asking = line.was_asking, line.session.is_asking
+        if was_asking and not line.was_asking:
+            self._free_again(line)
         self._schedule_tick(line)
 
     def _handle(self, line: Line, event: SessionEvent) -> None:
@@ -480,7 +536,6 @@ class WebMessagingTransport:
                 self._joined(line, outcome)
             case JwtGranted(jwt):
                 self._histories.granted(line, jwt)
-                self._free_again(line)
             case JwtRefused(outcome):
                 self._histories.failed(line, str(getattr(outcome, "reason", "refused")), 1.0)
             case ConversationEnded(read_only):
@@ -493,11 +548,9 @@ class WebMessagingTransport:
                 self._emit(Noted("session.silent", line.guest, {"silent_s": silent_s}))
                 line.drop(f"no sign of life for {silent_s:.0f} s")
             case Unexpected(what):
-                self._unexpected += 1
-                self._emit(Noted("wire.unexpected", line.guest, {"what": what}))
+                self._odd(line, what)
             case HealthChecked(expires_at):
                 self._watch_expiry(line, expires_at)
-                self._free_again(line)
             case Cleared(outcome):
                 self._errands.ended(line, "clear", outcome)
             case Typed(outcome):
@@ -505,8 +558,10 @@ class WebMessagingTransport:
                     self._emit(Noted("typing.refused", line.guest, {"reason": outcome.reason}))
             case UploadGranted() | DownloadGranted() | FileDone():
                 self._file(line, event)
-            case SessionEnded():
+            case SessionEnded(None):
                 self._session_ended(line)
+            case SessionEnded(not_ended):
+                self._errands.ended(line, "close", not_ended or DONE)
             case Other():
                 pass
         line.answer_slots(self.clock.now())
@@ -521,7 +576,6 @@ class WebMessagingTransport:
             case FileDone(_, outcome):
                 if not self._uploads.done(line, event) and outcome is not None:
                     self._errands.ended(line, "download", outcome)
-        self._free_again(line)
 
     def _answered(self, line: Line, part_id: PartId, outcome: Outcome) -> None:
         line.spoke_at = self.clock.now()
@@ -570,6 +624,7 @@ class WebMessagingTransport:
     def _expired(self, line: Line, reason: str) -> None:
         line.ready = False
         self._emit(SessionChanged(line.guest, line.known_as, "session.expired", detail={"reason": reason}))
+        self._errands.ended(line, "close", DONE)
         if line.needed:
             line.session.configure_again(self.clock.now())
 
@@ -579,13 +634,19 @@ class WebMessagingTransport:
         line.media = self._media.setdefault(event.media, event.media)
         # A session that is known may have been spoken to while nobody listened; a new one has nothing to tell.
         is_known = line.known_as is not SessionState.NONE or line.behind > 0
-        line.behind = CATCH_UP_READS if is_known and not event.new_session else 0
-        line.behind_until = 0.0
+        if event.new_session or not is_known:
+            line.behind = 0
+        elif not line.is_attached:
+            line.behind, line.behind_until = CATCH_UP_READS, 0.0
+        line.is_attached = True
         if event.new_session and line.known_as is not SessionState.NONE:
             line.replaced = True
         if event.read_only:
             line.known_as = SessionState.READ_ONLY
             self._emit(SessionChanged(line.guest, SessionState.READ_ONLY, "session.read_only"))
+            self._errands.ended(line, "start_new", Failed("the session is read-only as before"))
+            if event.signed_in:
+                self._errands.ended(line, "sign_in", DONE)
             if line.lane.urgent:
                 # A message is in check: the history first. The next conversation would take it out of reach.
                 self._emit(LaneReady(line.guest, line.replaced))
@@ -613,9 +674,15 @@ class WebMessagingTransport:
             line.session.sign_in(line.auth.jwt, now)
             return
         if event.new_session:
+            # Nothing was said in it yet.
+            line.visiting = False
+            line.complete_until = now
+            self._emit(CaughtUp(line.guest))
             self._spawn(self._greet(line))
         else:
             self._become_ready(line)
+        if not line.needed:
+            self._linger(line, now + self._timing.linger_s)
 
     def _watch_expiry(self, line: Line, expires_at: float | None) -> None:
         """Warn in time. One timer a line: what is said meanwhile moves the moment on, which the timer finds out."""
@@ -629,13 +696,25 @@ class WebMessagingTransport:
         if line.ws is None or line.expires_at is None:
             line.expires_at = None
             return
+        now = self.clock.now()
         expires_at = max(line.expires_at, line.spoke_at + line.duration_s)
         warn_at = expires_at - self._timing.expiry_warning_s
-        if warn_at > self.clock.now():
-            self._agenda.at(warn_at, lambda: self._look_at_expiry(line))
-        else:
+        if warn_at <= now:
             line.expires_at = None
             self._emit(Noted("session.expiring", line.guest, {"expires_at": expires_at}))
+            return
+        if line.ready and not line.behind:
+            # Also for whoever comes after a crash of ours: so far the history need not be read again.
+            line.complete_until = now
+            self._emit(CaughtUp(line.guest))
+        # In short steps and by name: a timer of three days must not keep a line that was let go.
+        at = line.watch_at = min(warn_at, now + WATCH_EVERY_S)
+        self._agenda.at(at, partial(self._watched, line.guest, at))
+
+    def _watched(self, guest: GuestRef, at: float) -> None:
+        line = self._lines.get(guest)
+        if line is not None and line.watch_at == at:
+            self._look_at_expiry(line)
 
     async def _greet(self, line: Line) -> None:
         """On a new session of a deployment with autoStart, Join comes before the first message."""
@@ -644,10 +723,13 @@ class WebMessagingTransport:
             self._emit(Noted("deployment.inactive", None, {}))
         if line.session.state is not ConnectionState.CONFIGURED or line.ready:
             return  # lost or replaced in the meantime; the next Configured decides anew
-        if line.session.is_busy:
-            self._agenda.at(self.clock.now() + 0.1, lambda: self._spawn(self._greet(line)))
+        now = self.clock.now()
+        if line.session.is_busy or (config.auto_start and self._pace.admits(line.keys("messages_per_s"), now)):
+            self._agenda.at(now + 0.1, lambda: self._spawn(self._greet(line)))
         elif config.auto_start:
-            line.session.join(self.clock.now(), line.lane.join)
+            line.slots.append(self._pace.take(line.keys("messages_per_s"), now))
+            line.joined_with = line.lane.join
+            line.session.join(now, line.lane.join)
             self.drain(line)
         else:
             self._become_ready(line)
@@ -689,14 +771,24 @@ class WebMessagingTransport:
 
     async def _sign_in_again(self, line: Line, reason: str) -> None:
         """The JWT is too old: renew it, and configure on the same socket."""
-        if await self._errands.refresh(line):
-            if line.session.state in (ConnectionState.OPEN, ConnectionState.CONFIGURED) and not line.session.is_busy:
-                line.session.configure_again(self.clock.now())
-                self.drain(line)
-            return
-        self._errands.ended(line, "sign_in", Failed(f"401: {reason}", 401))
-        self._wait_for_sign_in(line, reason)
-        line.hang_up("the guest has to sign in again")
+        outcome = await self._errands.refresh(line)
+        if isinstance(outcome, Accepted):
+            self._configure_again(line)
+        elif isinstance(outcome, Failed):
+            line.hang_up(f"the sign-in could not be renewed: {outcome.reason}")  # the next connection tries again
+        else:
+            self._errands.ended(line, "sign_in", Failed(f"401: {reason}", 401))
+            self._wait_for_sign_in(line, reason)
+            line.wanted = False
+            line.hang_up("the guest has to sign in again")
+
+    def _configure_again(self, line: Line) -> None:
+        """As soon as nothing else is asked."""
+        if line.session.is_busy:
+            self._agenda.at(self.clock.now() + 0.1, lambda: self._configure_again(line))
+        elif line.ws is not None and line.session.state in (ConnectionState.OPEN, *CONFIGURABLE):
+            line.session.configure_again(self.clock.now())
+            self.drain(line)
 
     def _released(self, line: Line, cause: str) -> None:
         """The gateway let go of this connection. Coming back at once would evict somebody else, for ever."""
@@ -712,6 +804,9 @@ class WebMessagingTransport:
             self._emit(SessionChanged(line.guest, SessionState.LIVE, "session.cleared"))
         wait_s = self._timing.evicted_retry_s * (1.0 + 0.2 * self._draw()) if cause == "evicted" else 0.0
         self._errands.ended(line, "clear", DONE if cause == "cleared" else Failed(f"released: {cause}"))
+        # Whatever is under way would bring the connection back at once.
+        self._uploads.give_up(line, f"released: {cause}")
+        self._errands.lost(line, f"released: {cause}")
         self._emit(LaneHeld(line.guest, self.clock.now() + wait_s, f"the gateway closed the connection: {cause}"))
         if line.followed:
             # Coming back at once would evict somebody else, for ever: the same pause as for a message.
@@ -770,5 +865,5 @@ class WebMessagingTransport:
         task.add_done_callback(self._tasks.discard)
 
 
-async def _knows_nothing(_guest: GuestRef, _names: Iterable[str]) -> set[str]:
+async def _knows_nothing(_guest: GuestRef, _names: Iterable[str], _before: float) -> set[str]:
     return set()

@@ -110,7 +110,9 @@ SELECT guest_ref FROM guests WHERE next_at <= ? ORDER BY next_at, guest_ref LIMI
 SELECT min(next_at) FROM guests WHERE next_at > ?
 
 -- name: guest
-SELECT destination, token, session_state, anchor, paused_until, priority, next_at, auth, is_followed FROM guests
+SELECT destination, token, session_state, anchor, paused_until, priority, next_at, auth, is_followed,
+       seen_at
+FROM guests
 WHERE guest_ref = ?
 
 -- name: left_sending
@@ -126,13 +128,13 @@ INSERT INTO replies (guest_ref, gateway_id, at, kind, body) VALUES (?, ?, ?, ?, 
 ON CONFLICT (guest_ref, gateway_id) DO NOTHING
 
 -- name: has_heard
-SELECT 1 FROM replies WHERE guest_ref = ? AND gateway_id = ?
+SELECT 1 FROM replies WHERE guest_ref = ? AND gateway_id = ? AND at <= ?
 
 -- name: defer
 UPDATE parts SET next_at = ?, changed_at = ?, reason = ? WHERE id = ? AND state = 'queued'
 
 -- name: upload
-UPDATE parts SET upload_id = ? WHERE id = ?
+UPDATE parts SET upload_id = ?1 WHERE id = ?2 AND (?1 IS NULL OR state = 'queued')
 
 -- name: part_file
 SELECT guest_ref, body FROM parts WHERE id = ?
@@ -157,7 +159,8 @@ SELECT seq, kind, state, body, ended_at FROM errands WHERE guest_ref = ? ORDER B
 SELECT guest_ref, kind, state, result FROM errands WHERE seq = ?
 
 -- name: end_errand
-UPDATE errands SET state = ?, result = ?, ended_at = ? WHERE seq = ? AND state = 'queued'
+-- What it was asked with (the code of a sign-in) is of no use any more, and is not kept.
+UPDATE errands SET state = ?, body = ?, result = ?, ended_at = ? WHERE seq = ? AND state = 'queued'
 
 -- name: waiting_guests
 -- Whom a relay has to know of at its start, beside those whose lanes are due.
@@ -174,8 +177,17 @@ UPDATE guests SET auth = ? WHERE guest_ref = ?
 UPDATE guests SET seen_at = ? WHERE guest_ref = ?
 
 -- name: unseen
--- Guests with a session whose replies were last complete before a moment.
-SELECT guest_ref FROM guests WHERE seen_at < ? AND session_state = 'live' ORDER BY seen_at LIMIT ?
+-- Guests with a session whose replies were last complete before a moment. NULL: nobody knows.
+SELECT guest_ref FROM guests
+WHERE session_state = 'live' AND coalesce(seen_at, 0) < ?1 AND (session_expires_at IS NULL OR session_expires_at > ?2)
+ORDER BY coalesce(seen_at, 0) LIMIT ?3
+
+-- name: errand_before
+-- A sign-in breaks the order: it is what a message may be waiting for, and never holds one up.
+SELECT 1 FROM errands WHERE guest_ref = ? AND state = 'queued' AND seq < ? AND kind <> 'sign_in' LIMIT 1
+
+-- name: errand_guests
+SELECT DISTINCT guest_ref FROM errands WHERE state = 'queued' LIMIT ?
 
 -- name: cursor
 SELECT seq FROM cursors WHERE sink = ?
@@ -198,7 +210,7 @@ WHERE seq > coalesce((SELECT seq FROM cursors WHERE sink = ?1), 0) AND body IS N
   AND seq NOT IN (SELECT seq FROM acknowledged WHERE sink = ?1)
 
 -- name: next_reply
-SELECT min(seq) FROM replies WHERE seq > ?
+SELECT min(seq) FROM replies WHERE seq > ? AND body IS NOT NULL
 
 -- name: list_guests
 SELECT g.guest_ref, g.destination, g.guest_key, g.session_state, g.session_expires_at, g.paused_until, g.paused_reason,
