@@ -22,58 +22,22 @@ ended; read "no answer" as "not accepted".
 
 from __future__ import annotations
 
-import asyncio
 import heapq
-import itertools
 import logging
-import random
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import msgspec
-
-from guestwire.clock import Clock
-from guestwire.errors import GuestWireError, StoreError
-from guestwire.lane import Lane, Route, lane_info, next_errand
+from guestwire.errors import StoreError
+from guestwire.lane import Lane, Route, lane_info
 from guestwire.model import (
-    Accepted,
-    Auth,
-    Entity,
-    Failed,
-    File,
-    GatewayMessageId,
     GuestRef,
     JournalEntry,
-    Outcome,
-    PartBody,
-    PartId,
     PartState,
-    Refused,
-    SessionState,
-    Throttled,
-    Unknown,
 )
-from guestwire.policy import check
-from guestwire.policy.retry import (
-    MAX_THROTTLE_S,
-    Check,
-    Decision,
-    GiveUp,
-    Retry,
-    Settle,
-    backoff_s,
-    decide,
-    decide_unsettled,
-)
-from guestwire.protocol.writing import marks_of
-from guestwire.settings import RelaySettings
+from guestwire.steering import STORE_RETRY_S, Steering
 from guestwire.store.base import (
     Change,
-    Confirm,
-    Defer,
-    End,
-    EndErrand,
     Expire,
     Head,
     Hear,
@@ -81,16 +45,11 @@ from guestwire.store.base import (
     Note,
     NoteAuth,
     NoteSession,
-    NoteUpload,
-    Pause,
-    Requeue,
     Seen,
     Step,
     StepResult,
-    Suspect,
 )
 from guestwire.store.sqlite import SqliteStore
-from guestwire.store.thread import StoreThread
 from guestwire.transports.base import (
     Attempt,
     Attempted,
@@ -107,7 +66,6 @@ from guestwire.transports.base import (
     Noted,
     SessionChanged,
     TransportEvent,
-    Upload,
     Uploaded,
 )
 
@@ -121,20 +79,12 @@ POLL_EVERY_S = 0.1
 JOURNAL_SLICE = 5_000
 #: Errors of one row, not of the store: trying again cannot help.
 ROW_ERRORS = frozenset({"GW-S011", "GW-S012"})
-#: The gateway's codes for a file that it does not have (any more): it is uploaded again.
-FILE_GONE = frozenset({4008, 4009, 4010})
-#: Errors of the store after which a file cannot be had again: its message waits for a person.
-FILE_LOST = frozenset({"GW-S011", "GW-S012", "GW-S014"})
-#: An errand that fails for the moment is tried so often in all.
-ERRAND_TRIES = 5
 #: Guests are visited for replies so many at a time, and looked for so often, in seconds.
 VISITS_AT_ONCE = 50
 VISIT_EVERY_S = 5.0
-#: A store that fails is tried again after this, in seconds. Nothing is sent meanwhile.
-STORE_RETRY_S = 1.0
 
 
-class Relay:
+class Relay(Steering):
     """
     Moves what is queued to its transports, and what they learn into the journal.
 
@@ -148,48 +98,6 @@ class Relay:
         publish_typing: Takes who is being typed to, and for how many seconds; never stored.
         draw: Random numbers from [0, 1), for jitter.
     """
-
-    def __init__(
-        self,
-        writer: StoreThread,
-        reader: StoreThread,
-        *,
-        clock: Clock,
-        settings: RelaySettings,
-        publish: Callable[[Sequence[JournalEntry]], None],
-        publish_typing: Callable[[GuestRef, float], None] = lambda guest, seconds: None,
-        draw: Callable[[], float] = random.random,
-    ) -> None:
-        self._writer = writer
-        self._reader = reader
-        self._clock = clock
-        self._settings = settings
-        self._publish = publish
-        self._publish_typing = publish_typing
-        self._draw = draw
-        self.routes: dict[str, Route] = {}
-        self._fence = 0
-        self._lanes: dict[GuestRef, Lane] = {}
-        self._hot: dict[GuestRef, None] = {}
-        self._timers: list[tuple[float, int, GuestRef]] = []
-        self._order = itertools.count()
-        self._inbox: list[tuple[str, TransportEvent]] = []
-        self._changes: list[Change] = []
-        self._wake = asyncio.Event()
-        self._stopping = False
-        #: Journal entries up to here have been seen and told.
-        self._seen_seq = 0
-        self._backlog = True
-        self._next_due_at: float | None = None
-        self._poll_at = float("-inf")
-        #: Not before this is the store searched for work: it has just failed.
-        self._work_at = float("-inf")
-        self._visit_at = float("-inf")
-        self._followed: set[GuestRef] = set()
-        #: Who was looked after lately, and when.
-        self._visited: dict[GuestRef, float] = {}
-        #: Parts on the wire now.
-        self.in_flight = 0
 
     # --- what the outside calls ---
 
@@ -281,205 +189,6 @@ class Relay:
                     self._changes.append(Note(name, noted_guest, noted_part, detail))
         self._fire_timers()
 
-    def _attempted(self, guest: GuestRef, part_id: PartId, outcome: Outcome) -> None:
-        """An attempt has its outcome; or an echo came late, for a part that is long past that."""
-        lane = self._lanes.get(guest)
-        if isinstance(outcome, Accepted):
-            self._changes.append(Confirm(part_id, outcome))
-        if lane is None:
-            return
-        sending = lane.sending
-        if sending is None or sending.part_id != part_id:
-            if isinstance(outcome, Accepted) and lane.head is not None and lane.head.part_id == part_id:
-                # The echo of a part in check, or of one that waits to be sent again: found, by itself.
-                self._decided(lane)
-            return
-        lane.sending = None
-        lane.stale = True
-        self.in_flight -= 1
-        now = self._clock.now()
-        if isinstance(outcome, Throttled):
-            self._pause_scope(lane, outcome, now)
-        lane.settled = isinstance(outcome, Accepted) and not lane.errands
-        if sending.upload_id is not None and isinstance(outcome, Refused | Failed) and outcome.code in FILE_GONE:
-            # Surely not accepted, and the next attempt brings the file again.
-            self._changes.append(NoteUpload(part_id, None))
-            outcome = Failed(outcome.reason, outcome.code)
-        decision = decide(
-            outcome,
-            attempt=sending.attempt,
-            now=now,
-            queued_at=sending.queued_at,
-            jitter=self._draw(),
-            policy=lane.route.retry,
-        )
-        self._carry_out(lane, sending.part_id, sending.attempt, decision)
-        self._touch(lane)
-
-    def _pause_scope(self, lane: Lane, outcome: Throttled, now: float) -> None:
-        """A throttle names a scope; whatever counts in it waits."""
-        name = {"session": "messages_per_s", "connection": "requests_per_min"}.get(outcome.scope)
-        if name is not None:
-            lane.route.pace.pause((name, lane.guest), now + min(outcome.retry_after_s, MAX_THROTTLE_S))
-
-    def _carry_out(self, lane: Lane, part_id: PartId, attempt: int, decision: Decision) -> None:
-        match decision:
-            case Settle():
-                pass  # confirmed above, as any echo
-            case Retry(at, reason, spent, possible_duplicate):
-                self._changes.append(
-                    Requeue(part_id, attempt, at, reason, spent=spent, possible_duplicate=possible_duplicate)
-                )
-            case Check(_, reason):
-                self._changes.append(Suspect(part_id, attempt, reason))
-            case GiveUp(state, reason):
-                self._changes.append(End(part_id, attempt, state, reason))
-
-    def _lane_ready(self, guest: GuestRef, replaced: bool) -> None:
-        lane = self._lanes.get(guest)
-        if lane is None:
-            return
-        if replaced:
-            lane.replaced = True
-            lane.anchor = None
-        self._touch(lane)
-
-    def _lane_held(self, guest: GuestRef, until: float | None, reason: str) -> None:
-        lane = self._lanes.get(guest)
-        if until is not None and until > self._clock.now():
-            # Also for a guest with nothing to say now: his next message must not come back too early either.
-            self._changes.append(Pause(guest, until, reason))
-            if lane is not None:
-                lane.paused_until = until
-        if lane is not None:
-            self._touch(lane)
-
-    def _session_changed(self, guest: GuestRef, state: SessionState, token: str | None) -> None:
-        lane = self._lanes.get(guest)
-        if lane is not None:
-            lane.info = msgspec.structs.replace(
-                lane.info,
-                session_state=state,
-                token=lane.info.token if token is None else token,
-                auth=lane.info.auth if token is None else None,
-            )
-
-    def _trouble(self, route: Route, error: GuestWireError | None) -> None:
-        route.trouble = error
-        detail = {} if error is None else {"code": error.code, "reason": error.message}
-        self._changes.append(Note("destination.trouble" if error else "destination.reached", None, None, detail))
-
-    # --- checks ---
-
-    def _checking(self, lane: Lane, head: Head, now: float) -> None:
-        """Take the next look into a guest's history, if it is time for one and the session is there."""
-        if lane.check is None:
-            lane.check = check.Progress(lost_at=head.changed_at)
-            lane.look_at = float("-inf")
-        if lane.looking:
-            return
-        if lane.replaced:
-            self._unsettled(lane, head, "the session was replaced, and its history with it")
-        elif lane.look_at > now:
-            self._timer(lane, lane.look_at)
-        elif not lane.route.transport.can_look(lane.guest):
-            self._want(lane, urgent=True)
-        else:
-            lane.looking = True
-            lane.look_at = now
-            lane.route.transport.look(lane.guest, lane.anchor)
-
-    def _match(self, guest: GuestRef, entities: Sequence[Entity]) -> None:
-        lane = self._lanes.get(guest)
-        if lane is None:
-            return
-        fresh = check.after_anchor(entities, lane.anchor)
-        names = {name for entity in fresh for name in (entity.gateway_id, entity.channel_message_id) if name}
-        future = self._reader.read(lambda store: store.taken(guest, names))
-        future.add_done_callback(lambda done: self._matched(guest, fresh, done))
-
-    def _matched(self, guest: GuestRef, fresh: list[Entity], done: asyncio.Future[set[str]]) -> None:
-        """The store said which entries are spoken for: judge what the history shows."""
-        self._wake.set()
-        lane = self._lanes.get(guest)
-        if lane is None:
-            return
-        lane.looking = False
-        if lane.check is None or lane.head is None or lane.head.state is not PartState.CHECKING:
-            self._touch(lane)  # decided by an echo meanwhile; what came next found the session busy with our look
-            return
-        now = self._clock.now()
-        if done.cancelled() or done.exception() is not None:
-            self._look_again(lane, now + STORE_RETRY_S)
-            return
-        taken = done.result()
-        # The read counts from its beginning: what it could not see yet then, it did not see.
-        progress = msgspec.structs.replace(lane.check, read_at=(*lane.check.read_at, lane.look_at))
-        lane.check = progress
-        head = lane.head
-        found = check.find(
-            head.part_id,
-            head.body or PartBody(""),
-            fresh,
-            lambda entity: any(entity.is_called(name) for name in taken),
-            marks_of(head.body or PartBody(""), head.upload_id),
-        )
-        match check.judge(found, progress, settle_s=self._settings.settle_s):
-            case check.Found(entity):
-                accepted = Accepted(entity.gateway_id, entity.channel_message_id, entity.at, "history")
-                self._changes.append(Confirm(head.part_id, accepted))
-                self._decided(lane)
-            case check.LookAgain(at):
-                self._look_again(lane, at)
-            case check.Absent(reads):
-                self._unsettled(lane, head, f"absent from the guest's history ({reads} reads)")
-            case check.Unsettleable(reason):
-                self._unsettled(lane, head, reason)
-
-    def _history_unreadable(self, guest: GuestRef, reason: str, retry_s: float) -> None:
-        lane = self._lanes.get(guest)
-        if lane is None:
-            return
-        lane.looking = False
-        if lane.check is None or lane.head is None:
-            self._touch(lane)
-            return
-        lane.check = msgspec.structs.replace(lane.check, failures=lane.check.failures + 1)
-        verdict = check.judge_unreadable(
-            reason, lane.check, now=self._clock.now(), check_for_s=self._settings.check_for_s, retry_s=retry_s
-        )
-        match verdict:
-            case check.LookAgain(at):
-                self._look_again(lane, at)
-            case check.Unsettleable(why):
-                self._unsettled(lane, lane.head, why)
-
-    def _look_again(self, lane: Lane, at: float) -> None:
-        lane.look_at = at
-        self._touch(lane)
-
-    def _unsettled(self, lane: Lane, head: Head, reason: str) -> None:
-        """No history could say: the caller's choice between seen twice and perhaps never decides."""
-        decision = decide_unsettled(
-            reason,
-            delivery=head.delivery,
-            attempt=head.attempt,
-            now=self._clock.now(),
-            queued_at=head.queued_at,
-            jitter=self._draw(),
-            policy=lane.route.retry,
-        )
-        self._carry_out(lane, head.part_id, head.attempt, decision)
-        self._decided(lane)
-
-    def _decided(self, lane: Lane) -> None:
-        """A check is over. What the lane's head is now, the next step says; until then there is none to look for."""
-        lane.check = None
-        lane.head = None
-        lane.settled = False
-        lane.stale = True
-        self._wake.set()
-
     # --- choose ---
 
     def _choose(self) -> list[GuestRef]:
@@ -535,152 +244,6 @@ class Relay:
             self._upload(lane, head)
             return False
         return True
-
-    def _want(self, lane: Lane, *, urgent: bool) -> None:
-        if lane.info.urgent != urgent:
-            lane.info = msgspec.structs.replace(lane.info, urgent=urgent)
-        lane.route.transport.want(lane.info)
-
-    # --- files ---
-
-    def _upload(self, lane: Lane, head: Head) -> None:
-        """Have the head's file brought to the platform; the lane waits for it, and for nothing else."""
-        if lane.uploading == head.part_id:
-            return
-        if lane.tried_part != head.part_id:
-            lane.tried_part, lane.upload_tries = head.part_id, 0
-        lane.uploading = head.part_id
-        future = self._reader.read(lambda store: store.file_of(head.part_id))
-        future.add_done_callback(lambda done: self._file_read(lane, head, done))
-
-    def _file_read(self, lane: Lane, head: Head, done: asyncio.Future[tuple[File, bytes]]) -> None:
-        self._wake.set()
-        if lane.uploading != head.part_id or self._lanes.get(lane.guest) is not lane:
-            return
-        if done.cancelled():
-            lane.uploading = None
-        elif (error := done.exception()) is not None:
-            lane.uploading = None
-            reason = error.message if isinstance(error, GuestWireError) else type(error).__name__
-            if isinstance(error, GuestWireError) and error.code in FILE_LOST:
-                lane.stale = True
-                self._changes.append(End(head.part_id, head.attempt, PartState.PARKED, reason, unsent=True))
-            else:
-                self._upload_failed(lane, head, Failed(reason))
-        else:
-            file, content = done.result()
-            lane.route.transport.upload(Upload(head.part_id, lane.guest, file, content))
-
-    def _uploaded(self, guest: GuestRef, part_id: PartId, upload_id: str, outcome: Outcome | None) -> None:
-        lane = self._lanes.get(guest)
-        if lane is None or lane.uploading != part_id:
-            return
-        lane.uploading = None
-        head = lane.head
-        if outcome is None:
-            lane.head = None  # the next step says that its file is there
-            lane.stale = True
-            self._changes.append(NoteUpload(part_id, upload_id))
-            self._changes.append(Note("upload.done", guest, part_id, {"upload": upload_id}))
-        elif head is not None and head.part_id == part_id:
-            self._upload_failed(lane, head, outcome)
-        self._touch(lane)
-
-    def _upload_failed(self, lane: Lane, head: Head, outcome: Outcome) -> None:
-        """Nothing was sent, so whatever it was, no outcome is unknown: the decision is between later and never."""
-        now = self._clock.now()
-        if isinstance(outcome, Unknown):
-            outcome = Failed(outcome.reason)
-        if isinstance(outcome, Throttled):
-            self._pause_scope(lane, outcome, now)
-        else:
-            lane.upload_tries += 1
-        decision = decide(
-            outcome,
-            attempt=max(1, lane.upload_tries),
-            now=now,
-            queued_at=head.queued_at,
-            jitter=self._draw(),
-            policy=lane.route.retry,
-        )
-        lane.head = None
-        lane.stale = True
-        match decision:
-            case Retry(at, reason):
-                self._changes.append(Defer(head.part_id, at, f"upload: {reason}"))
-            case GiveUp(state, reason):
-                self._changes.append(End(head.part_id, head.attempt, state, f"upload: {reason}", unsent=True))
-
-    # --- errands ---
-
-    def _run_errand(self, lane: Lane, now: float) -> bool:
-        """Do the lane's next errand, if it has one and it is its turn; returns whether the lane is taken by it."""
-        if lane.running is not None:
-            return True
-        is_uploading = lane.uploading is not None and lane.head is not None and lane.head.part_id == lane.uploading
-        if not lane.errands or is_uploading or lane.sending is not None or lane.stale:
-            return False
-        errand = next_errand(lane.errands, lane.head)
-        if errand is None:
-            return False
-        # A sign-in is what a lane may be paused for.
-        wait_until = lane.errand_at if errand.kind == "sign_in" else max(lane.errand_at, lane.paused_until)
-        if wait_until > now:
-            self._timer(lane, wait_until)
-            return True
-        transport = lane.route.transport
-        join = errand.body.get("attributes") if errand.kind == "join" else None
-        if lane.info.join != join:
-            lane.info = msgspec.structs.replace(lane.info, join=join)
-        held = lane.route.pace.admits(lane.keys, now)
-        if held is not None:
-            self._timer(lane, min(held.until, now + 1.0))
-        elif self._has_no_session(lane) and errand.kind in ("close", "clear"):
-            lane.running = errand
-            is_closed = errand.kind == "close"
-            nothing = Refused(0, "there is no conversation")
-            self._errand_ended(lane.guest, errand.seq, Accepted(GatewayMessageId("")) if is_closed else nothing, None)
-        elif errand.kind == "sign_in" or transport.can_look(lane.guest):
-            lane.running = errand
-            transport.carry_out(lane.info, errand)
-        else:
-            self._want(lane, urgent=True)
-        return True
-
-    @staticmethod
-    def _has_no_session(lane: Lane) -> bool:
-        return lane.info.session_state is SessionState.NONE and not lane.route.transport.can_look(lane.guest)
-
-    def _errand_ended(self, guest: GuestRef, seq: int, outcome: Outcome, result: dict[str, Any] | None) -> None:
-        lane = self._lanes.get(guest)
-        if lane is None or lane.running is None or lane.running.seq != seq:
-            return
-        errand, lane.running = lane.running, None
-        now = self._clock.now()
-        lane.errand_tries += 1
-        reason = getattr(outcome, "reason", "")
-        is_over = isinstance(outcome, Accepted | Refused) or lane.errand_tries >= ERRAND_TRIES
-        if not is_over:
-            wait_s = outcome.retry_after_s if isinstance(outcome, Throttled) else 0.0
-            retry = lane.route.retry
-            wait_s = max(wait_s, backoff_s(lane.errand_tries, self._draw(), base_s=retry.base_s, cap_s=retry.cap_s))
-            lane.errand_at = now + min(wait_s, MAX_THROTTLE_S)
-        else:
-            done = isinstance(outcome, Accepted)
-            detail: dict[str, Any] = {} if done else {"reason": reason, "code": getattr(outcome, "code", None)}
-            self._changes.append(EndErrand(seq, done, detail, result if done else detail))
-            lane.errands = [other for other in lane.errands if other.seq != errand.seq]
-            lane.ended_errands.add(seq)
-            lane.errand_tries, lane.errand_at = 0, float("-inf")
-        self._touch(lane)
-
-    def _auth_changed(self, guest: GuestRef, auth: Auth | None) -> None:
-        lane = self._lanes.get(guest)
-        if lane is not None:
-            lane.info = msgspec.structs.replace(lane.info, auth=auth)
-            if auth is not None and lane.paused_until > self._clock.now():
-                lane.paused_until = self._clock.now()
-                self._changes.append(Pause(guest, lane.paused_until, "the guest has signed in"))
 
     # --- step ---
 
@@ -936,15 +499,6 @@ class Relay:
                 route.transport.visit(lane_info(row))
 
     # --- time ---
-
-    def _touch(self, lane: Lane) -> None:
-        """Something happened to the lane: it is looked at in this turn."""
-        self._hot[lane.guest] = None
-
-    def _timer(self, lane: Lane, at: float) -> None:
-        if at < lane.awake_at:
-            lane.awake_at = at
-            heapq.heappush(self._timers, (at, next(self._order), lane.guest))
 
     def _fire_timers(self) -> None:
         now = self._clock.now()

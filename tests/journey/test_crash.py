@@ -14,7 +14,7 @@ import apsw
 import msgspec
 import pytest
 
-from guestwire import Ticket, relay
+from guestwire import Ticket, steering
 from guestwire.emulator.app import Emulator
 from guestwire.model import JournalEntry, Outcome, Unknown
 from guestwire.policy.retry import Decision, Retry, decide
@@ -131,7 +131,7 @@ async def test_the_auditor_sees_a_careless_retry(tmp_path: Path, monkeypatch: py
         assert isinstance(now, float)
         return Retry(now, "why not") if isinstance(outcome, Unknown) else decide(outcome, **given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(relay, "decide", careless)
+    monkeypatch.setattr(steering, "decide", careless)
     async with emulator(**FAST) as genesys, wired(genesys, tmp_path) as wire:
         genesys.inject("drop_after_accept")
         ticket = await say(wire, "twice")
