@@ -215,6 +215,7 @@ class Relay(Steering):
             self._timer(lane, head.expires_at)
             return False
         self._changes.append(Expire(lane.guest))
+        self._discard(lane, head.upload_id)
         lane.head = None
         lane.stale = True
         return True

@@ -172,6 +172,8 @@ class Steering:
             policy=lane.route.retry,
         )
         self._carry_out(lane, sending.part_id, sending.attempt, decision)
+        if isinstance(decision, GiveUp) and decision.state is not PartState.PARKED:
+            self._discard(lane, sending.upload_id)
         self._touch(lane)
 
     def _pause_scope(self, lane: Lane, outcome: Throttled, now: float) -> None:
@@ -407,6 +409,11 @@ class Steering:
                 self._changes.append(Defer(head.part_id, at, f"upload: {reason}"))
             case GiveUp(state, reason):
                 self._changes.append(End(head.part_id, head.attempt, state, f"upload: {reason}", unsent=True))
+
+    def _discard(self, lane: Lane, upload_id: str | None) -> None:
+        """A file that no message will carry is taken back from the platform, if that can be done in passing."""
+        if upload_id is not None:
+            lane.route.transport.discard(lane.guest, upload_id)
 
     # --- errands ---
 

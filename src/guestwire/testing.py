@@ -199,6 +199,9 @@ class ScriptedTransport:
         """The file is there at once."""
         self._emit(Uploaded(upload.guest_ref, upload.part_id, f"upload-{upload.part_id}", None))
 
+    def discard(self, guest: GuestRef, upload_id: str) -> None:
+        """There is no platform."""
+
     def carry_out(self, lane: LaneInfo, errand: Errand) -> None:
         """It is done at once."""
         self._emit(ErrandEnded(lane.guest_ref, errand.seq, Accepted(GatewayMessageId(""))))

@@ -283,3 +283,15 @@ async def test_a_folder_among_the_files_does_not_keep_the_relay_from_starting(tm
     os.utime(tmp_path / "blobs" / "mine", (1, 1))
     async with emulator(**FAST) as genesys, wired(genesys, tmp_path) as wire:
         assert await settled(wire, await say(wire, "hello")) == ["accepted"]
+
+
+@pytest.mark.parametrize("fault", [{"code": 4011}, {"code": 400}])
+async def test_a_file_that_no_message_will_carry_is_taken_back(tmp_path: Path, fault: dict[str, Any]) -> None:
+    """The message was refused for good: its file is deleted at the platform, and what is behind it goes on."""
+    async with emulator(**QUICK_UPLOADS) as genesys, wired(genesys, tmp_path) as wire:
+        genesys.inject("error_frame", match={"action": "onMessage"}, **fault)
+        ticket = await send_file(wire)
+        behind = await say(wire, "behind")
+        assert await settled(wire, ticket, behind) == ["dead", "accepted"]
+        assert genesys.state()["requests"]["deleteAttachment"] == 1
+        assert events_of(await journal_of(wire))["upload.discarded"] == 1

@@ -224,6 +224,9 @@ class Transport(Protocol):
     def upload(self, upload: Upload) -> None:
         """Bring a part's file to the platform. `Uploaded` follows, surely; asking for the same part twice is once."""
 
+    def discard(self, guest: GuestRef, upload_id: str) -> None:
+        """Take a file back that no message will carry. Best effort: the platform forgets it by itself some day."""
+
     def carry_out(self, lane: LaneInfo, errand: Errand) -> None:
         """Do an errand. `ErrandEnded` follows, surely, once for each call; `can_look` holds, but for a sign-in."""
 

@@ -101,6 +101,11 @@ class Errands:
         if line.errand is not None and line.errand.kind == kind:
             self.end(line, line.errand, outcome, result)
 
+    def fetched(self, line: Line, file_id: str, outcome: Outcome, result: dict[str, Any] | None = None) -> None:
+        """Something was said about a file: it ends the errand that asked for this one."""
+        if line.errand is not None and line.errand.body.get("id") == file_id:
+            self.ended(line, "download", outcome, result)
+
     def lost(self, line: Line, reason: str) -> None:
         """The connection is gone. What goes over HTTP goes on: its code is good for one use only."""
         if line.errand is not None and line.errand.kind not in ("sign_in", "sign_out"):

@@ -387,12 +387,12 @@ class Sessions:
         match event:
             case UploadGranted():
                 self._uploads.granted(line, event)
-            case DownloadGranted(_, url):
+            case DownloadGranted(file_id, url):
                 if not self._uploads.found(line, event):
-                    self._errands.ended(line, "download", DONE, {"url": url})
-            case FileDone(_, outcome):
+                    self._errands.fetched(line, file_id, DONE, {"url": url})
+            case FileDone(file_id, outcome):
                 if not self._uploads.done(line, event) and outcome is not None:
-                    self._errands.ended(line, "download", outcome)
+                    self._errands.fetched(line, file_id, outcome)
 
     def _answered(self, line: Line, part_id: PartId, outcome: Outcome) -> None:
         line.spoke_at = self.clock.now()

@@ -134,6 +134,15 @@ class WebMessagingTransport(Sessions):
         else:
             self._emit(Uploaded(line.guest, upload.part_id, "", Failed("the connection was lost before the upload")))
 
+    def discard(self, guest: GuestRef, upload_id: str) -> None:
+        """Take a file back that no message will carry, if the session is free for it and the limits admit it."""
+        line, now = self._lines.get(guest), self.clock.now()
+        if line is None or not self.can_look(guest) or self._pace.admits(line.keys("requests_per_min"), now):
+            return
+        line.session.delete_upload(upload_id, now)
+        self._emit(Noted("upload.discarded", guest, {"upload": upload_id}))
+        self.drain(line)
+
     def carry_out(self, lane: LaneInfo, errand: Errand) -> None:
         """Do an errand. A sign-in begins without a connection: its first one may be made by a person who is known."""
         self._spawn(self._begin_errand(self._line_for(lane), errand))
