@@ -19,7 +19,7 @@ from guestwire.clock import Clock
 from guestwire.errors import AuthenticationError, GuestWireError
 from guestwire.feed import Feed
 from guestwire.model import ErrandKind, GuestKey, GuestRef, ReceivedFile
-from guestwire.net import Forbidden, Guard, Http, Unreachable, tls_context
+from guestwire.net import Forbidden, Http, Unreachable, guard_of, tls_of
 from guestwire.settings import Destination
 from guestwire.store.base import GuestView, Line
 from guestwire.store.sqlite import SqliteStore
@@ -282,13 +282,11 @@ async def fetch(destination: Destination, file: ReceivedFile, renew: Callable[[]
     Raises:
         GuestWireError: GW-G002, it cannot be had.
     """
-    own = () if destination.url is None else (destination.url.split("//", 1)[1].split("/", 1)[0],)
-    ca_file = None if destination.ca_file is None else str(destination.ca_file)
     http = Http(
-        tls=tls_context(ca_file, verify=destination.tls.verify),
+        tls=tls_of(destination),
         proxy=destination.proxy_for(destination.host),
         timeout_s=FETCH_S,
-        guard=Guard(allow=own),
+        guard=guard_of(destination),
     )
     status: int | str = "no address"
     try:

@@ -13,6 +13,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -22,6 +23,8 @@ from guestwire.policy.reach import address_refusal, is_allowed, refusal
 if TYPE_CHECKING:
     import aiohttp
     from aiohttp.abc import AbstractResolver
+
+    from guestwire.settings import Destination
 
 #: Longest answer that is read; a history page of 25 long messages is about a tenth of it.
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
@@ -91,6 +94,17 @@ def tls_context(ca_file: str | None, *, verify: bool) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def tls_of(destination: Destination) -> ssl.SSLContext:
+    """Make the TLS settings that a destination asks for."""
+    ca_file = None if destination.ca_file is None else str(destination.ca_file)
+    return tls_context(ca_file, verify=destination.tls.verify)
+
+
+def guard_of(destination: Destination) -> Guard:
+    """Return what may be reached at a gateway's word: public addresses, and a gateway of one's own may name itself."""
+    return Guard(allow=() if destination.url is None else (urlsplit(destination.url).netloc,))
 
 
 class Http:

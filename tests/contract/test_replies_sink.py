@@ -214,7 +214,7 @@ async def until(condition: Callable[[], object]) -> None:
     """Wait for a condition, for 20 s at most."""
     async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110 - the condition is in another's hands
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0)
 
 
 async def turns() -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shlex
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer.main
 
+from guestwire import GuestWire as Listening
 from guestwire.blocking import GuestWire
 from guestwire.cli.app import app
 from guestwire.emulator.thread import EmulatorThread
@@ -59,13 +60,16 @@ def test_the_fixture_example_passes(genesys: EmulatorThread, tmp_path: Path, mon
                 assert wire.wait(wire.submit(Message(guest="42", text=text)), timeout_s=30).is_accepted
 
         def receive(self) -> str | None:
-            with self.open() as wire:
+            return asyncio.run(self.first_reply())
+
+        async def first_reply(self) -> str | None:
+            async with (
+                asyncio.timeout(30),
+                Listening.open(gateway=self.url, deployment_id=self.deployment_id, store=tmp_path) as wire,
+            ):
                 # His next message opens the session, which brings what was said meanwhile.
-                wire.wait(wire.submit(Message(guest="42", text="thank you")), timeout_s=30)
-                deadline = time.monotonic() + 30
-                while not (replies := wire.replies("42")) and time.monotonic() < deadline:
-                    time.sleep(0.01)
-                return replies[0].text
+                await wire.submit(Message(guest="42", text="thank you"))
+                return (await anext(wire.replies("42"))).text
 
     (example,) = [block for block in blocks("python") if "(genesys)" in block]
     names: dict[str, Any] = {"my_bridge": Bridge}

@@ -37,12 +37,16 @@ def cli(tmp_path: Path) -> Cli:
     return Cli(tmp_path)
 
 
+#: Told whenever a chat has written something.
+NEWS = threading.Condition()
+
+
 def until(condition: Callable[[], object], what: Callable[[], object] = str) -> None:
-    """Wait until something holds."""
+    """Wait until something holds: asked whenever a chat writes, and once a second for what it does not show."""
     deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.005)
+    with NEWS:
+        while not NEWS.wait_for(condition, 1.0):
+            assert time.monotonic() < deadline, what()
 
 
 class Glass:
@@ -122,6 +126,8 @@ class Terminal:
                 text = data.decode("utf-8", "replace")
                 self.glass.write(text.replace("\r\n", "\n"))
                 self.raw += text
+                with NEWS:
+                    NEWS.notify_all()
 
     def resize(self, columns: int) -> None:
         """Change its width; the kernel tells whoever is in its foreground."""
@@ -420,7 +426,6 @@ def test_typing_is_shown_both_ways(terminal: Open, genesys: Any) -> None:
 
     def typing_has_come() -> bool:
         chat.type("y")
-        time.sleep(0.1)  # as people type
         # One message was sent: whatever else goes that way is typing.
         return [request["action"] for request in genesys.requests()].count("onMessage") > 1
 

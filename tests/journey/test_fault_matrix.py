@@ -574,8 +574,9 @@ async def shifting_history(stage: Stage) -> None:
         return None
 
     async def speak_on() -> None:
+        # A page has been asked for, and its answer is held back: what is said now shifts the next one.
+        await eventually(lambda: genesys.state()["faults_fired"].get("slow_http"))
         for number in range(10):
-            await asyncio.sleep(0.02)
             stage.tell(f"said while reading {number}")
 
     gateway.meddles.append(meddle)
@@ -650,7 +651,7 @@ async def late(stage: Stage) -> None:
     gateway.meddles.append(meddle)
     stage.tell(f"one {CANARY}")
     await eventually(lambda: kept)
-    await asyncio.sleep(0.002)  # another millisecond: the wire's times are no finer
+    stage.genesys.advance(0.002)  # another millisecond: the wire's times are no finer
     stage.tell(f"two {CANARY}")
     await eventually(lambda: stage.heard)
     (link, data) = kept[0]

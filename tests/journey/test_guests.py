@@ -14,7 +14,7 @@ from guestwire import Attachment, AuthenticationError, GuestWireError, PartState
 from guestwire.settings import RetrySettings
 from guestwire.testing import emulator
 from tests.journey.auditor import events_of
-from tests.journey.kit import FAST, QUICK, inbound, journal_of, say, settled, until, wired
+from tests.journey.kit import FAST, QUICK, eventually, inbound, journal_of, say, settled, until, wired
 
 AGAIN = RetrySettings(base_s=0.01, cap_s=0.05)
 
@@ -90,7 +90,9 @@ async def test_typing_goes_out_now_and_then(tmp_path: Path) -> None:
     async with emulator(**FAST) as genesys, wired(genesys, tmp_path) as wire:
         assert not await wire.guests.typing("ann")  # no session
         await settled(wire, await say(wire, "hello"))
-        await eventually(lambda: wire.guests.typing("ann"))
+        async with asyncio.timeout(10):
+            while not await wire.guests.typing("ann"):  # the deployment's flags are being read
+                await asyncio.sleep(0)
         assert not await wire.guests.typing("ann")
         assert await settled(wire, await say(wire, "there it is")) == ["accepted"]
         assert requests(genesys, "onMessage") == 3
@@ -101,13 +103,6 @@ async def test_typing_goes_out_now_and_then(tmp_path: Path) -> None:
             assert not await wire.guests.typing("ann")
             await asyncio.sleep(0)
         assert requests(genesys, "onMessage") == 1
-
-
-async def eventually(question: Any) -> None:
-    """Ask until the answer is yes."""
-    async with asyncio.timeout(10):
-        while not await question():  # noqa: ASYNC110 - nobody announces it
-            await asyncio.sleep(0.01)
 
 
 # --- signing in ---
@@ -375,7 +370,5 @@ async def test_a_message_that_comes_as_the_session_is_asked_after(tmp_path: Path
     async with emulator(**FAST, session_duration_s=2) as genesys, wired(genesys, tmp_path) as wire:
         await settled(wire, await say(wire, "hello"))
         genesys.inject("error_frame", match={"action": "echo"}, code=5000)
-        async with asyncio.timeout(15):
-            while not requests(genesys, "echo"):  # noqa: ASYNC110 - nobody announces it
-                await asyncio.sleep(0.01)
+        await eventually(lambda: requests(genesys, "echo"))
         assert await settled(wire, await say(wire, "are you there?")) == ["accepted"]

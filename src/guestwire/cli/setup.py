@@ -76,11 +76,10 @@ def _ask(question: str, flag: str) -> str:
 
 async def _look(destination: Destination) -> str:
     """Read the deployment's public configuration; a first check that costs nobody anything."""
-    from guestwire.net import Http, Unreachable, tls_context
+    from guestwire.net import Http, Unreachable, tls_of
 
-    ca_file = None if destination.ca_file is None else str(destination.ca_file)
     http = Http(
-        tls=tls_context(ca_file, verify=destination.tls.verify),
+        tls=tls_of(destination),
         proxy=destination.proxy_for(destination.host),
         timeout_s=5.0,
     )

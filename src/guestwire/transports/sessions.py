@@ -16,14 +16,13 @@ import uuid
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from picows import WSMsgType
 
 from guestwire.clock import Clock
 from guestwire.model import Accepted, Failed, GuestRef, Outcome, PartId, SessionState
-from guestwire.net import Guard, Http, tls_context
+from guestwire.net import Http, guard_of, tls_of
 from guestwire.policy.pace import Pace
 from guestwire.protocol.events import (
     Answered,
@@ -119,8 +118,7 @@ class Sessions:
         self._media: dict[Media, Media] = {}
         self._followed: set[GuestRef] = set()
         secure = destination.websocket_url.startswith("wss:")
-        ca_file = None if destination.ca_file is None else str(destination.ca_file)
-        tls = tls_context(ca_file, verify=destination.tls.verify) if secure else None
+        tls = tls_of(destination) if secure else None
         way = Way(destination, tls, destination.proxy_for(destination.host))
         self._agenda = Agenda(clock)
         self._connector = Connector(
@@ -140,9 +138,8 @@ class Sessions:
             timeout_s=timing.connect_timeout_s,
             tell=lambda reason: emit(Noted("config.unreadable", None, {"reason": reason})),
         )
-        # Where files go is the far side's word, so a guard looks at it; a gateway of one's own may name itself.
-        own = () if destination.url is None else (urlsplit(destination.url).netloc,)
-        guarded = Http(tls=tls, proxy=way.proxy, timeout_s=timing.upload_s, guard=Guard(allow=own))
+        # Where files go is the far side's word, so a guard looks at it.
+        guarded = Http(tls=tls, proxy=way.proxy, timeout_s=timing.upload_s, guard=guard_of(destination))
         self._uploads = Uploads(
             guarded, clock=clock, agenda=self._agenda, emit=emit, spawn=self._spawn, patience_s=timing.upload_s
         )
