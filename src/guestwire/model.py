@@ -373,6 +373,36 @@ class Errand(msgspec.Struct, frozen=True):
         return f"Errand({self.kind}, {self.seq})"  # not the body: it may hold a code or attributes
 
 
+# --- facts about a guest that a transport learns and the store keeps ---
+
+
+class SessionChanged(msgspec.Struct, frozen=True):
+    """Something the next process has to know about a guest's session. `event` is a name of the journal."""
+
+    guest_ref: GuestRef
+    state: SessionState
+    event: str
+    expires_at: float | None = None
+    token: str | None = None
+    detail: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"SessionChanged({self.guest_ref}, {self.event})"  # not the token
+
+
+class AuthChanged(msgspec.Struct, frozen=True):
+    """The guest has signed in, or out (None), or his tokens were renewed."""
+
+    guest_ref: GuestRef
+    auth: Auth | None
+
+
+class CaughtUp(msgspec.Struct, frozen=True):
+    """Whatever was said to the guest up to now has been told."""
+
+    guest_ref: GuestRef
+
+
 # --- journal ---
 
 

@@ -31,30 +31,19 @@ from typing import Any
 from guestwire.errors import StoreError
 from guestwire.lane import Lane, Route, lane_info
 from guestwire.model import (
+    AuthChanged,
+    CaughtUp,
     GuestRef,
     JournalEntry,
     PartState,
+    SessionChanged,
 )
 from guestwire.steering import STORE_RETRY_S, Steering
-from guestwire.store.base import (
-    Change,
-    Expire,
-    Head,
-    Hear,
-    LaneRow,
-    Note,
-    NoteAuth,
-    NoteSession,
-    Seen,
-    Step,
-    StepResult,
-)
+from guestwire.store.base import Change, Expire, Head, Hear, LaneRow, Note, Step, StepResult
 from guestwire.store.sqlite import SqliteStore
 from guestwire.transports.base import (
     Attempt,
     Attempted,
-    AuthChanged,
-    CaughtUp,
     DestinationTrouble,
     ErrandEnded,
     HeardReply,
@@ -64,7 +53,6 @@ from guestwire.transports.base import (
     LaneHeld,
     LaneReady,
     Noted,
-    SessionChanged,
     TransportEvent,
     Uploaded,
 )
@@ -167,22 +155,22 @@ class Relay(Steering):
                     self._changes.append(Hear(guest, reply))
                 case HeardTyping(guest, seconds):
                     self._publish_typing(guest, seconds)
-                case CaughtUp(guest):
-                    self._changes.append(Seen(guest))
+                case CaughtUp():
+                    self._changes.append(event)
                 case Uploaded(guest, part_id, upload_id, upload_outcome):
                     self._uploaded(guest, part_id, upload_id, upload_outcome)
                 case ErrandEnded(guest, seq, errand_outcome, result):
                     self._errand_ended(guest, seq, errand_outcome, result)
                 case AuthChanged(guest, auth):
                     self._auth_changed(guest, auth)
-                    self._changes.append(NoteAuth(guest, auth))
+                    self._changes.append(event)
                 case HistoryRead(guest, entities):
                     self._match(guest, entities)
                 case HistoryUnreadable(guest, reason, retry_s):
                     self._history_unreadable(guest, reason, retry_s)
-                case SessionChanged(guest, state, name, expires_at, token, detail):
+                case SessionChanged(guest, state, _, _, token):
                     self._session_changed(guest, state, token)
-                    self._changes.append(NoteSession(guest, state, name, expires_at, token, detail))
+                    self._changes.append(event)
                 case DestinationTrouble(error):
                     self._trouble(self.routes[destination], error)
                 case Noted(name, noted_guest, detail, noted_part):

@@ -13,11 +13,10 @@ import itertools
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
-from guestwire.model import Accepted, Entity, Errand, GatewayMessageId, GuestRef, Outcome, PartId, Unknown
+from guestwire.model import Accepted, CaughtUp, Entity, Errand, GatewayMessageId, GuestRef, Outcome, PartId, Unknown
 from guestwire.transports.base import (
     Attempt,
     Attempted,
-    CaughtUp,
     Emit,
     ErrandEnded,
     HistoryRead,

@@ -37,6 +37,7 @@ from guestwire.model import (
     PartId,
     PartState,
     Reply,
+    SessionChanged,
     SessionState,
     Ticket,
 )
@@ -48,7 +49,6 @@ from guestwire.store.base import (
     Intake,
     LaneRow,
     Note,
-    NoteSession,
     PartView,
     Pause,
     Requeue,
@@ -725,10 +725,10 @@ class StoreContract:
         hand.begin(guest)
         hand.step(Confirm(ticket.part_ids[0], accepted("g1")))
         token = hand.lane(guest).token
-        hand.step(NoteSession(guest, SessionState.LIVE, "session.configured", 5000.0, detail={"new": True}))
+        hand.step(SessionChanged(guest, SessionState.LIVE, "session.configured", 5000.0, detail={"new": True}))
         row = Hand(open_store()).lane(guest)
         assert (row.session_state, row.token, row.anchor) == (SessionState.LIVE, token, "g1")
-        hand.step(NoteSession(guest, SessionState.NONE, "session.replaced", token="new-token"))
+        hand.step(SessionChanged(guest, SessionState.NONE, "session.replaced", token="new-token"))
         row = Hand(open_store()).lane(guest)
         assert (row.session_state, row.token, row.anchor) == (SessionState.NONE, "new-token", None)
         assert [entry.event for entry in hand.store.journal(0, 100)][-2:] == ["session.configured", "session.replaced"]
@@ -876,7 +876,7 @@ class TestSqliteStore(StoreContract):
         )
         hand.step(
             Hear(guest, reply),
-            NoteSession(guest, SessionState.LIVE, "session.configured", token="canary-token"),
+            SessionChanged(guest, SessionState.LIVE, "session.configured", token="canary-token"),
             Suspect(ticket.part_ids[0], 1, "lost"),
         )
 

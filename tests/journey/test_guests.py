@@ -91,7 +91,7 @@ async def test_typing_goes_out_now_and_then(tmp_path: Path) -> None:
         assert not await wire.guests.typing("ann")  # no session
         await settled(wire, await say(wire, "hello"))
         async with asyncio.timeout(10):
-            while not await wire.guests.typing("ann"):  # the deployment's flags are being read
+            while not await wire.guests.typing("ann"):  # noqa: ASYNC110 - the deployment's flags are being read
                 await asyncio.sleep(0)
         assert not await wire.guests.typing("ann")
         assert await settled(wire, await say(wire, "there it is")) == ["accepted"]

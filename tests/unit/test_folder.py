@@ -63,7 +63,7 @@ def test_a_folder_without_permission_is_refused() -> None:
 
 
 def as_nobody(act: Callable[[], object]) -> str:
-    """Do something without root's rights, in a child process; returns the code of the `StoreError` it raises, if any."""
+    """Do something without root's rights, in a child; returns the code of the `StoreError` it raises, if any."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

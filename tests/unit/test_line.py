@@ -13,18 +13,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from guestwire.clock import SystemClock
-from guestwire.model import GuestRef, SessionState
+from guestwire.model import GuestRef, SessionChanged, SessionState
 from guestwire.policy.pace import Pace
 from guestwire.protocol.reading import DeploymentConfig
 from guestwire.settings import Destination, RelaySettings
-from guestwire.transports.base import (
-    HeardReply,
-    LaneInfo,
-    LaneReady,
-    Noted,
-    SessionChanged,
-    TransportEvent,
-)
+from guestwire.transports.base import HeardReply, LaneInfo, LaneReady, Noted, TransportEvent
 from guestwire.transports.line import MAX_FRAME_BYTES
 from guestwire.transports.webmessaging import WebMessagingTransport
 

@@ -18,6 +18,8 @@ import msgspec
 from guestwire.model import (
     Accepted,
     Auth,
+    AuthChanged,
+    CaughtUp,
     Delivery,
     Draft,
     Errand,
@@ -28,6 +30,7 @@ from guestwire.model import (
     PartId,
     PartState,
     Reply,
+    SessionChanged,
     SessionState,
     Ticket,
 )
@@ -84,21 +87,6 @@ class Expire(msgspec.Struct, frozen=True):
     guest_ref: GuestRef
 
 
-class NoteSession(msgspec.Struct, frozen=True):
-    """What became of a guest's session, for the next process; `event` goes into the journal."""
-
-    guest_ref: GuestRef
-    state: SessionState
-    event: str
-    expires_at: float | None = None
-    token: str | None = None
-    """A new session token, where the old one must not be used again."""
-    detail: dict[str, Any] = {}
-
-    def __repr__(self) -> str:
-        return f"NoteSession({self.guest_ref}, {self.event})"  # not the token
-
-
 class Defer(msgspec.Struct, frozen=True):
     """A queued part could not be made ready (its file could not be uploaded): not before `at`."""
 
@@ -124,19 +112,6 @@ class EndErrand(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"EndErrand({self.seq}, done={self.is_done})"  # not what it brought
-
-
-class NoteAuth(msgspec.Struct, frozen=True):
-    """The tokens of a guest who has signed in; None: he has not, or not any more."""
-
-    guest_ref: GuestRef
-    auth: Auth | None
-
-
-class Seen(msgspec.Struct, frozen=True):
-    """Up to now nothing that was said to the guest is missing here. Not for the journal."""
-
-    guest_ref: GuestRef
 
 
 class Pause(msgspec.Struct, frozen=True):
@@ -171,12 +146,12 @@ Change = (
     | Expire
     | Defer
     | NoteUpload
-    | NoteSession
-    | NoteAuth
+    | SessionChanged
+    | AuthChanged
     | EndErrand
     | Pause
     | Hear
-    | Seen
+    | CaughtUp
     | Note
 )
 

@@ -16,10 +16,13 @@ from guestwire.model import (
     TAKEN_STATES,
     Accepted,
     Auth,
+    AuthChanged,
+    CaughtUp,
     GuestRef,
     PartId,
     PartState,
     Reply,
+    SessionChanged,
 )
 from guestwire.store.base import (
     Change,
@@ -31,12 +34,9 @@ from guestwire.store.base import (
     Head,
     Hear,
     Note,
-    NoteAuth,
-    NoteSession,
     NoteUpload,
     Pause,
     Requeue,
-    Seen,
     Sending,
     Step,
     StepResult,
@@ -105,7 +105,7 @@ class SqliteStore(Errands, Views):
                 return guest_ref
             case Hear(guest_ref, reply):
                 self._hear(guest_ref, reply, now)
-            case NoteSession():
+            case SessionChanged():
                 self._run("session", (change.state.value, change.expires_at, change.guest_ref))
                 if change.token is not None:
                     self._run("token", (self._seal_token(change.guest_ref, change.token), change.guest_ref))
@@ -117,9 +117,9 @@ class SqliteStore(Errands, Views):
                 return self._lane_of(part_id)
             case EndErrand():
                 return self._end_errand(change, now)
-            case NoteAuth(guest_ref, auth):
+            case AuthChanged(guest_ref, auth):
                 self._run("auth", (self._seal_auth(guest_ref, auth), guest_ref))
-            case Seen(guest_ref):
+            case CaughtUp(guest_ref):
                 self._run("seen", (now, guest_ref))
             case Pause(guest_ref, until, reason):
                 self._run("pause", (until, reason, guest_ref))

@@ -17,7 +17,21 @@ from typing import Any, Protocol
 import msgspec
 
 from guestwire.errors import GuestWireError
-from guestwire.model import Auth, Entity, Errand, File, GuestRef, Outcome, PartBody, PartId, Reply, SessionState
+from guestwire.model import (
+    Auth,
+    AuthChanged,
+    CaughtUp,
+    Entity,
+    Errand,
+    File,
+    GuestRef,
+    Outcome,
+    PartBody,
+    PartId,
+    Reply,
+    SessionChanged,
+    SessionState,
+)
 
 
 class LaneInfo(msgspec.Struct, frozen=True):
@@ -117,12 +131,6 @@ class HeardTyping(msgspec.Struct, frozen=True):
     seconds: float
 
 
-class CaughtUp(msgspec.Struct, frozen=True):
-    """Whatever was said to the guest up to now has been told."""
-
-    guest_ref: GuestRef
-
-
 class Uploaded(msgspec.Struct, frozen=True):
     """A part's file is at the platform (`outcome` None), or why not."""
 
@@ -142,27 +150,6 @@ class ErrandEnded(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"ErrandEnded({self.guest_ref}, {self.seq})"  # not what it brought
-
-
-class AuthChanged(msgspec.Struct, frozen=True):
-    """The guest has signed in, or out (None), or his tokens were renewed."""
-
-    guest_ref: GuestRef
-    auth: Auth | None
-
-
-class SessionChanged(msgspec.Struct, frozen=True):
-    """Something the next process has to know about a guest's session. `event` is a name of the journal."""
-
-    guest_ref: GuestRef
-    state: SessionState
-    event: str
-    expires_at: float | None = None
-    token: str | None = None
-    detail: dict[str, Any] = {}
-
-    def __repr__(self) -> str:
-        return f"SessionChanged({self.guest_ref}, {self.event})"  # not the token
 
 
 class DestinationTrouble(msgspec.Struct, frozen=True):

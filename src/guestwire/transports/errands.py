@@ -14,12 +14,12 @@ from typing import Any
 import msgspec
 
 from guestwire.clock import Clock
-from guestwire.model import Accepted, Auth, Errand, Failed, GatewayMessageId, Outcome, Refused
+from guestwire.model import Accepted, Auth, AuthChanged, Errand, Failed, GatewayMessageId, Outcome, Refused
 from guestwire.net import Answer, Http, Unreachable
 from guestwire.protocol.codes import outcome_of
 from guestwire.protocol.states import ConnectionState
 from guestwire.settings import Destination
-from guestwire.transports.base import AuthChanged, Emit, ErrandEnded
+from guestwire.transports.base import Emit, ErrandEnded
 from guestwire.transports.line import Line
 
 #: What succeeds has no name at the gateway.

@@ -14,10 +14,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from guestwire.clock import Clock
-from guestwire.model import GuestRef, Reply
+from guestwire.model import CaughtUp, GuestRef, Reply
 from guestwire.policy.pace import Pace
 from guestwire.transports.agenda import Agenda
-from guestwire.transports.base import CaughtUp, Emit, HeardReply, HistoryRead, HistoryUnreadable, Noted
+from guestwire.transports.base import Emit, HeardReply, HistoryRead, HistoryUnreadable, Noted
 from guestwire.transports.line import Line
 from guestwire.transports.reads import Heard, History, Reads, Unreadable
 

@@ -21,7 +21,7 @@ import msgspec
 from picows import WSMsgType
 
 from guestwire.clock import Clock
-from guestwire.model import Accepted, Failed, GuestRef, Outcome, PartId, SessionState
+from guestwire.model import Accepted, CaughtUp, Failed, GuestRef, Outcome, PartId, SessionChanged, SessionState
 from guestwire.net import Http, guard_of, tls_of
 from guestwire.policy.pace import Pace
 from guestwire.protocol.events import (
@@ -53,18 +53,7 @@ from guestwire.protocol.reading import reply_of, typing_s
 from guestwire.protocol.states import ConnectionState
 from guestwire.settings import Destination, RelaySettings
 from guestwire.transports.agenda import Agenda
-from guestwire.transports.base import (
-    Attempted,
-    CaughtUp,
-    Emit,
-    HeardReply,
-    HeardTyping,
-    LaneHeld,
-    LaneInfo,
-    LaneReady,
-    Noted,
-    SessionChanged,
-)
+from guestwire.transports.base import Attempted, Emit, HeardReply, HeardTyping, LaneHeld, LaneInfo, LaneReady, Noted
 from guestwire.transports.connector import Connector, Way
 from guestwire.transports.errands import CONFIGURABLE, DONE, Errands
 from guestwire.transports.histories import CATCH_UP_READS, Histories, Owner

@@ -8,14 +8,13 @@ import asyncio
 
 from picows import WSCloseCode
 
-from guestwire.model import Errand, Failed, GuestRef
+from guestwire.model import CaughtUp, Errand, Failed, GuestRef
 from guestwire.protocol.reading import DeploymentConfig
 from guestwire.protocol.states import ConnectionState
 from guestwire.protocol.writing import message_of
 from guestwire.transports.base import (
     Attempt,
     Attempted,
-    CaughtUp,
     ErrandEnded,
     HistoryUnreadable,
     LaneInfo,
