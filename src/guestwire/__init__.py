@@ -37,6 +37,8 @@ if TYPE_CHECKING:
         Draft,
         JournalEntry,
         PartState,
+        Profile,
+        RemoteFile,
         Reply,
         Ticket,
     )
@@ -55,7 +57,17 @@ _HOMES = {
         "StoreError",
     ),
     "guestwire.message": ("Message",),
-    "guestwire.model": ("Attachment", "Delivery", "Draft", "JournalEntry", "PartState", "Reply", "Ticket"),
+    "guestwire.model": (
+        "Attachment",
+        "Delivery",
+        "Draft",
+        "JournalEntry",
+        "PartState",
+        "Profile",
+        "RemoteFile",
+        "Reply",
+        "Ticket",
+    ),
     "guestwire.settings": ("Destination", "Limits", "RelaySettings", "Settings"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -78,8 +90,10 @@ __all__ = [
     "NotFound",
     "Option",
     "PartState",
+    "Profile",
     "Rejected",
     "RelaySettings",
+    "RemoteFile",
     "Reply",
     "Settings",
     "Status",

@@ -6,12 +6,12 @@ Types and times are checked when it is made; the gateway's limits when it is sub
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, InstanceOf, WithJsonSchema
 
 from guestwire.answers import Answer
-from guestwire.model import Attachment, Delivery, Draft, GuestKey
+from guestwire.model import Attachment, Delivery, Draft, GuestKey, Profile, RemoteFile
 
 
 class Message(BaseModel):
@@ -32,12 +32,12 @@ class Message(BaseModel):
         Field(repr=False),
     ] = None
     attachments: Annotated[
-        tuple[InstanceOf[Attachment], ...],
+        tuple[InstanceOf[Attachment] | InstanceOf[RemoteFile], ...],
         WithJsonSchema(
             {
                 "type": "array",
                 "items": {"type": "object"},
-                "description": "Files; the Guest API carries one with a message.",
+                "description": "Files; one with a message. The Guest API takes contents, the REST ways addresses.",
             }
         ),
         Field(repr=False),
@@ -45,6 +45,20 @@ class Message(BaseModel):
     attributes: Annotated[
         dict[str, str], Field(repr=False, description="Custom attributes: participant data in Genesys Cloud.")
     ] = {}
+    profile: Annotated[
+        InstanceOf[Profile] | None,
+        WithJsonSchema({"type": "object", "description": "What an agent is shown of the guest (Open Messaging)."}),
+        Field(repr=False),
+    ] = None
+    content_type: Annotated[
+        Literal["text/plain", "text/html"], Field(description="Of the text; HTML in the tutorial contract alone.")
+    ] = "text/plain"
+    conversation: Annotated[
+        str | None, Field(description="Where it belongs; in the tutorial contract alone, which wants it.")
+    ] = None
+    read_receipt: Annotated[
+        bool | None, Field(description="Ask for, or send, receipts; default: as the destination says.")
+    ] = None
     key: Annotated[str | None, Field(description="Idempotency key: the same key and content twice is one message.")] = (
         None
     )
@@ -60,8 +74,13 @@ class Message(BaseModel):
             guest=GuestKey(self.guest),
             text=self.text,
             answer=self.answer,
-            attachments=self.attachments,
+            attachments=tuple(one for one in self.attachments if isinstance(one, Attachment)),
+            remote_files=tuple(one for one in self.attachments if isinstance(one, RemoteFile)),
             attributes=dict(self.attributes),
+            profile=self.profile,
+            content_type=self.content_type,
+            conversation=self.conversation,
+            read_receipt=self.read_receipt,
             key=self.key,
             not_before=None if self.not_before is None else self.not_before.timestamp(),
             expires_at=None if self.expires_at is None else self.expires_at.timestamp(),

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NewType
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -41,7 +42,11 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
     """The `channel.messageId` of the echo; history may use it in place of `gateway_id`."""
     at: str | None = None
     """The gateway's own time, ISO 8601 as sent; None where it gave none."""
-    source: Literal["echo", "history", "response"] = "echo"
+    source: Literal["echo", "history", "response", "receipt"] = "echo"
+    conversation_id: str | None = None
+    """Where the platform put it, if it said so."""
+    evidence: dict[str, Any] = {}
+    """For the journal: ids, codes and claims of the answer, such as its correlation id. Never content."""
 
 
 class Throttled(msgspec.Struct, frozen=True, tag="throttled"):
@@ -50,6 +55,7 @@ class Throttled(msgspec.Struct, frozen=True, tag="throttled"):
     scope: Literal["session", "connection", "deployment", "destination"]
     retry_after_s: float
     reason: str = ""
+    evidence: dict[str, Any] = {}
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
@@ -57,6 +63,7 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
 
     code: int
     reason: str
+    evidence: dict[str, Any] = {}
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
@@ -64,15 +71,21 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
     reason: str
     code: int | None = None
+    evidence: dict[str, Any] = {}
+    retry_after_s: float = 0.0
+    """The far side asks for at least this pause."""
 
 
 class Unknown(msgspec.Struct, frozen=True, tag="unknown"):
     """Bytes left, and nothing proves whether the gateway took them."""
 
     reason: str
+    evidence: dict[str, Any] = {}
 
 
 Outcome = Accepted | Throttled | Refused | Failed | Unknown
+
+TransportName = Literal["webmessaging", "openmessaging", "rest-contract"]
 
 
 # --- states ---
@@ -173,6 +186,46 @@ def mime_of(name: str) -> str:
     return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
+class RemoteFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A file that the platform fetches by itself, from an address that it can reach. REST ways out alone take these."""
+
+    url: str
+    """Public, or signed for long enough to be fetched when the message's turn has come."""
+    name: str = ""
+    type: str = ""
+    """MIME type; empty: by the extension of `name`, or of the address."""
+    size: int | None = None
+    """In bytes, as the caller says: nobody here reads the file."""
+    caption: str = ""
+
+    def __repr__(self) -> str:
+        return f"RemoteFile({self.size} bytes)"  # an address may be as secret as what lies there
+
+    @property
+    def file_name(self) -> str:
+        """Its name: as given, else the last part of the address."""
+        return self.name or unquote(urlsplit(self.url).path.rpartition("/")[2])
+
+    @property
+    def mime(self) -> str:
+        """The type to declare: as given, else by the extension."""
+        return self.type or mime_of(self.file_name)
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an agent is shown of the guest. Open Messaging alone carries it."""
+
+    nickname: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    email: str | None = None
+    image: str | None = None
+    """Address of a picture."""
+
+    def __repr__(self) -> str:
+        return "Profile(***)"  # all of it is personal
+
+
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """A message as the caller handed it in, before anything has been decided about it."""
 
@@ -182,7 +235,16 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     answer: Answer | None = None
     """A structured answer; its own text goes out in place of `text`."""
     attachments: tuple[Attachment, ...] = ()
+    remote_files: tuple[RemoteFile, ...] = ()
     attributes: dict[str, str] = {}
+    profile: Profile | None = None
+    content_type: Literal["text/plain", "text/html"] = "text/plain"
+    """Of the text; the tutorial contract alone knows more than plain text."""
+    conversation: str | None = None
+    """Where it belongs; the tutorial contract alone is told. Everywhere else the platform decides by the guest."""
+    read_receipt: bool | None = None
+    """Ask for a receipt (tutorial contract), and report every reply to this guest as delivered by itself (Open
+    Messaging); None: as the destination says."""
     key: str | None = None
     """Idempotency key, unique within the destination: the same key and payload twice is one message."""
     not_before: float | None = None
@@ -226,6 +288,11 @@ class PartBody(msgspec.Struct, frozen=True, omit_defaults=True):
     attributes: dict[str, str] = {}
     answer: Answer | None = None
     file: File | None = None
+    remote_files: tuple[RemoteFile, ...] = ()
+    profile: Profile | None = None
+    content_type: Literal["text/plain", "text/html"] = "text/plain"
+    conversation: str | None = None
+    read_receipt: bool = False
 
     def __repr__(self) -> str:
         return f"PartBody({len(self.text)} characters)"  # not the text
@@ -340,6 +407,29 @@ class Entity(msgspec.Struct, frozen=True):
         return name is not None and name in (self.gateway_id, self.channel_message_id)
 
 
+class Receipt(msgspec.Struct, frozen=True):
+    """What a far side reports about a message that it was given. Found by either name."""
+
+    status: str
+    """As the wire has it, such as ``Delivered``; the four that move a part are in `RECEIPT_STATES`."""
+    gateway_id: str | None
+    channel_message_id: str | None
+    """Ours: the part's id, where the wire carries one."""
+    at: str | None = None
+    reasons: tuple[str, ...] = ()
+    """Codes of the wire, such as ``MessageExpired``."""
+
+
+#: What a receipt makes of an accepted part, by its status in lower case. ``Sent`` and ``Published`` say no more than
+#: that the platform has it.
+RECEIPT_STATES = {
+    "delivered": PartState.DELIVERED,
+    "read": PartState.READ,
+    "failed": PartState.FAILED,
+    "undeliverable": PartState.FAILED,
+}
+
+
 # --- errands: what is done for a guest at the gateway that is no message ---
 
 
@@ -355,14 +445,15 @@ class Auth(msgspec.Struct, frozen=True):
         return "Auth(***)"
 
 
-ErrandKind = Literal["join", "close", "clear", "start_new", "sign_in", "sign_out", "download"]
+ErrandKind = Literal["join", "close", "clear", "start_new", "sign_in", "sign_out", "download", "receipt"]
 
 
 class Errand(msgspec.Struct, frozen=True):
     """
     Something to be done for a guest at the gateway. It has its turn among the guest's messages.
 
-    `body` by kind: ``join`` attributes, ``close`` everywhere, ``sign_in`` what the exchange wants, ``download`` id.
+    `body` by kind: ``join`` attributes, ``close`` everywhere, ``sign_in`` what the exchange wants, ``download`` id,
+    ``receipt`` reply, status and reason.
     """
 
     seq: int

@@ -19,6 +19,7 @@ from guestwire.errors import ConfigError, NotFound
 from guestwire.model import Delivery
 from guestwire.settings import (
     CODES,
+    LIMITS_OF,
     REGIONS,
     VERSION,
     Ambient,
@@ -42,8 +43,10 @@ from guestwire.settings import (
 )
 
 DEPLOYMENT = "3f0c9a4e-5b1d-4c8a-9e27-6d2f8b7a1c50"
+INTEGRATION = "b7f1c6d2-0c35-4c0e-8f0a-53a9d8e0a3f4"
 DOCS = Path(__file__).parents[2] / "docs"
 WEB = f'[destinations.web]\nregion = "eu-west-1"\ndeployment_id = "{DEPLOYMENT}"\n'
+KIOSK = f'[destinations.kiosk]\ntransport = "openmessaging"\nregion = "eu-west-1"\nintegration_id = "{INTEGRATION}"\n'
 
 
 class World(NamedTuple):
@@ -100,6 +103,17 @@ def world(tmp_path: Path) -> World:
 def web(**fields: Any) -> Destination:
     """A destination of the real vendor."""
     return Destination(**{"name": "web", "region": "eu-west-1", "deployment_id": DEPLOYMENT, **fields})
+
+
+def kiosk(**fields: Any) -> Destination:
+    """An Open Messaging integration of the real vendor."""
+    usual = {"name": "kiosk", "transport": "openmessaging", "region": "eu-west-1", "integration_id": INTEGRATION}
+    return Destination(**{**usual, **fields})
+
+
+def contract(**fields: Any) -> Destination:
+    """A gateway of one's own that speaks the tutorial's contract."""
+    return Destination(**{"name": "gate", "transport": "rest-contract", "url": "https://gate.example", **fields})
 
 
 def local(**fields: Any) -> Destination:
@@ -168,6 +182,97 @@ def test_the_fingerprint_is_the_place_and_not_its_spelling() -> None:
     assert web(deployment_id=DEPLOYMENT.upper()).fingerprint == pinned
     others = [web(region="us-east-1"), web(deployment_id=DEPLOYMENT.replace("3", "4")), local()]
     assert len({pinned, *(other.fingerprint for other in others)}) == 4
+
+
+def test_the_ids_that_a_way_out_needs_are_its_identity() -> None:
+    """One integration is one place, whatever is said of deployments; each way out is a place of its own."""
+    pinned = "26c27acc41e8b307233cee0db503e6a0"
+    assert kiosk().fingerprint == kiosk(name="x", deployment_id=DEPLOYMENT, region="mypurecloud.ie").fingerprint
+    assert kiosk(integration_id=INTEGRATION.upper()).fingerprint == kiosk().fingerprint == pinned
+    assert contract().fingerprint == contract(url="HTTPS://gate.example/", name="y").fingerprint
+    places = [
+        kiosk(),
+        kiosk(integration_id=DEPLOYMENT),
+        kiosk(region="us-east-1"),
+        kiosk(region=None, url="http://127.0.0.1:8080"),
+        contract(),
+        contract(url="http://127.0.0.1:8080"),
+        local(),
+        web(),
+    ]
+    assert len({place.fingerprint for place in places}) == len(places)
+
+
+def test_a_region_gives_the_addresses_of_open_messaging_too() -> None:
+    """Calls go to one host, tokens come from another; at a gateway of one's own they are one, unless it is said."""
+    assert (kiosk().gateway, kiosk().host) == ("https://api.mypurecloud.ie", "api.mypurecloud.ie")
+    assert kiosk().token_url == "https://login.mypurecloud.ie/oauth/token"
+    assert contract().token_url == "https://gate.example/oauth/token"
+    assert contract(login_url="https://Login.example/").token_url == "https://login.example/oauth/token"
+    assert contract(login_url="https://login.mypurecloud.ie").token_url == kiosk().token_url
+
+
+def test_each_way_out_has_limits_of_its_own() -> None:
+    """Whoever sets some of them keeps the others of that way out, from a file as from code."""
+    assert (web().limits, kiosk().limits, contract().limits) == tuple(
+        LIMITS_OF[name] for name in ("webmessaging", "openmessaging", "rest-contract")
+    )
+    assert (web().limits.requests_per_min, kiosk().limits.requests_per_min) == (60, 300)
+    assert kiosk(limits=Limits(max_text=9)).limits == Limits(max_text=9), "what is given in code is taken as it is"
+
+
+def test_a_limit_in_a_file_is_laid_over_those_of_its_way_out(world: World) -> None:
+    """The others stay, and they are called defaults."""
+    world.project(KIOSK + "[destinations.kiosk.limits]\nrequests_per_min = 3000\n")
+    loaded = world.load()
+    limits = loaded.settings.destinations["kiosk"].limits
+    assert limits == msgspec.structs.replace(LIMITS_OF["openmessaging"], requests_per_min=3000)
+    assert loaded.origins["destinations.kiosk.limits.reserve_per_min"] == "default"
+    assert loaded.origins["destinations.kiosk.limits.requests_per_min"].endswith("guestwire.toml line 6")
+    world.environ["GUESTWIRE_DESTINATIONS__KIOSK__LIMITS__MEDIA_TYPES"] = "image/png, text/plain"
+    assert world.load().settings.destinations["kiosk"].limits.media_types == ("image/png", "text/plain")
+
+
+@pytest.mark.parametrize(
+    ("make", "code", "said"),
+    [
+        (lambda: kiosk(integration_id=""), "GW-C011", "integration_id is missing"),
+        (lambda: kiosk(integration_id="12345"), "GW-C008", "integration_id"),
+        (lambda: kiosk(expect_org_id="12345"), "GW-C008", "expect_org_id"),
+        (lambda: web(deployment_id=""), "GW-C011", "deployment_id is missing"),
+        (lambda: kiosk(client_id="x"), "GW-C011", "client_secret is missing"),
+        (lambda: kiosk(client_secret=Secret("x")), "GW-C011", "client_id is missing"),
+        (lambda: kiosk(client_id="a\nb", client_secret=Secret("x")), "GW-C009", "client_id"),
+        (lambda: kiosk(client_id="x", client_secret=Secret("")), "GW-C009", "client_secret is empty"),
+        (lambda: kiosk(client_id="x", client_secret=Secret("hunter2\n")), "GW-C009", "client_secret"),
+        (lambda: kiosk(access_token=Secret("hunter2\r\nX-Evil: 1")), "GW-C009", "access_token"),
+        (lambda: kiosk(webhook_secret=Secret("hunter2" + "x" * 8)), "GW-C009", "fewer than 16"),
+        (lambda: kiosk(id_type="Twitter"), "GW-C006", "Opaque"),
+        (lambda: kiosk(login_url="login.example"), "GW-C009", "login_url"),
+        (lambda: kiosk(min_link_life_s=0), "GW-C007", "min_link_life_s"),
+        (lambda: kiosk(pace=False), "GW-C014", "pace"),
+        (lambda: contract(url=None, region="eu-west-1"), "GW-C020", "no route of Genesys Cloud"),
+        (lambda: contract(url="https://api.mypurecloud.ie"), "GW-C012", "has one for each service"),
+        (lambda: Limits(requests_per_min=15, reserve_per_min=15), "GW-C012", "leaves nothing"),
+    ],
+)
+def test_an_impossible_rest_destination_cannot_be_made(make: Callable[[], Destination], code: str, said: str) -> None:
+    """Each law names the key; none quotes a secret."""
+    with pytest.raises(ConfigError) as caught:
+        make()
+    assert caught.value.code == code
+    assert said in caught.value.message
+    assert "hunter2" not in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_what_looks_odd_and_is_allowed() -> None:
+    """A token needs no pair; 16 characters sign; the contract goes to the vendor for whoever insists."""
+    assert kiosk().client_id is None, "credentials may come later: looking at a store needs none"
+    assert kiosk(access_token=Secret("t"), client_id="x").client_secret is None
+    assert kiosk(webhook_secret=Secret("x" * 16)).webhook_secret == Secret("x" * 16)
+    insisted = contract(url=None, region="eu-west-1", allow_undocumented=True)
+    assert insisted.is_genesys_host
+    assert Limits(requests_per_min=16, reserve_per_min=15).reserve_per_min == 15
 
 
 @pytest.mark.parametrize(
@@ -243,9 +348,9 @@ def test_a_host_of_the_vendor_is_named_by_its_region() -> None:
 @pytest.mark.parametrize("section", [Limits, RetrySettings, RelaySettings])
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf")])
 def test_every_number_is_above_zero_and_finite(section: type[Any], value: float) -> None:
-    """A limit of zero would wait for ever."""
+    """A limit of zero would wait for ever; only of a reserve there may be none."""
     for field in msgspec.structs.fields(section):
-        if isinstance(field.default, (int, float)):
+        if isinstance(field.default, (int, float)) and (field.name, value) != ("reserve_per_min", 0):
             with pytest.raises(ConfigError):
                 section(**{field.name: value})
 
@@ -567,6 +672,11 @@ def test_a_variable_can_send_a_destination_to_an_emulator(world: World) -> None:
         (WEB + "pace = false", "GW-C014", "load tests"),
         (WEB + "profile = 'prod'", "GW-C015", "gc profiles new"),
         (WEB + "[destinations.web.tls]\nca_file = 'nowhere.pem'", "GW-C003", "nowhere.pem"),
+        (KIOSK.replace("integration_id", "deployment_id"), "GW-C011", "integration_id is missing"),
+        (KIOSK + "client_id = 'x'", "GW-C011", "line 5"),
+        (KIOSK + "id_type = 'opaque'", "GW-C006", "Opaque"),
+        (KIOSK + "[destinations.kiosk.limits]\nreserve_per_min = 300", "GW-C012", "leaves nothing"),
+        (KIOSK.replace("openmessaging", "rest-contract"), "GW-C020", "allow_undocumented"),
     ],
 )
 def test_a_bad_file_is_one_clear_sentence(world: World, text: str, code: str, said: str) -> None:
@@ -741,6 +851,27 @@ _places = st.one_of(
     st.sampled_from([{"region": "eu-west-1"}, {"region": "us-east-2"}]),
     st.sampled_from([{"url": "http://127.0.0.1:8080"}, {"url": "https://gate.example/base", "pace": False}]),
 )
+_ways = st.one_of(
+    st.just({"deployment_id": DEPLOYMENT}),
+    st.fixed_dictionaries(
+        {"transport": st.just("openmessaging"), "integration_id": st.just(INTEGRATION)},
+        optional={
+            "id_type": st.sampled_from(["Email", "Phone"]),
+            "prefetch_conversation_id": st.booleans(),
+            "expect_org_id": st.just(DEPLOYMENT),
+            "login_url": st.just("https://login.example"),
+            "allow_links": st.lists(st.sampled_from(["a.example", "10.0.0.1:8080"]), max_size=2).map(tuple),
+            "min_link_life_s": st.floats(1, 1e6),
+        },
+    ),
+    st.just({"transport": "rest-contract", "allow_undocumented": True, "read_receipt": True}),
+)
+_limits = {
+    "max_text": st.integers(1, 9_999),
+    "requests_per_min": st.sampled_from([60, 300, 6000]),
+    "text_unit": st.sampled_from(["bytes", "characters"]),
+    "media_types": st.sampled_from([(), ("image/png", "text/plain")]),
+}
 _options = st.fixed_dictionaries(
     {},
     optional={
@@ -749,7 +880,7 @@ _options = st.fixed_dictionaries(
         "delivery": st.sampled_from(Delivery),
         "max_new_guests_per_min": st.integers(1, 10_000),
         "proxy": st.just(Secret("http://proxy:3128")),
-        "limits": st.builds(Limits, max_text=st.integers(1, 9_999), text_unit=st.sampled_from(["bytes", "characters"])),
+        "limits": st.builds(Limits, **_limits),
         "retry": st.builds(RetrySettings, cap_s=st.floats(1, 1e6), max_attempts=st.integers(1, 99)),
         "tls": st.builds(TlsSettings, verify=st.booleans()),
     },
@@ -757,22 +888,28 @@ _options = st.fixed_dictionaries(
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(name=_words, place=_places, options=_options)
+@given(name=_words, way=_ways, place=_places, options=_options)
 def test_what_is_written_reads_back_as_it_was(
-    tmp_path: Path, name: str, place: dict[str, Any], options: dict[str, Any]
+    tmp_path: Path, name: str, way: dict[str, Any], place: dict[str, Any], options: dict[str, Any]
 ) -> None:
-    """Every destination survives its own text, without a warning but for what is dangerous."""
-    destination = Destination(name=name, deployment_id=DEPLOYMENT, **{**options, **place})
+    """Every destination survives its own text, whichever its way out, and its limits too."""
+    destination = Destination(name=name, **{**options, **way, **place})
     (tmp_path / "guestwire.toml").write_text(to_toml(destination), encoding="utf-8")
     loaded = load(environ={}, cwd=tmp_path, home=tmp_path)
     assert loaded.settings.destinations == {name: destination}
 
 
-def test_a_password_is_not_written() -> None:
-    """The block says by which variable to set it."""
-    text = to_toml(web(proxy=Secret("http://joe:hunter2@proxy:1")))
+def test_a_secret_is_not_written() -> None:
+    """The block says by which variable to set it, and still reads back."""
+    secrets = {"proxy": "http://joe:hunter2@proxy:1", "client_secret": "hunter2", "access_token": "hunter2"}
+    secrets["webhook_secret"] = "hunter2" * 3
+    fields = {field: Secret(value) for field, value in secrets.items()}
+    text = to_toml(kiosk(client_id="x", **fields))
     assert "hunter2" not in text
-    assert "GUESTWIRE_DESTINATIONS__WEB__PROXY" in text
+    for field in secrets:
+        assert f"GUESTWIRE_DESTINATIONS__KIOSK__{field.upper()}\n" in text
+    assert 'client_id = "x"' in text
+    assert "deployment_id" not in text
 
 
 def test_a_destination_is_added_beside_what_stands_there(world: World) -> None:
@@ -827,6 +964,23 @@ def test_every_setting_is_documented_with_its_default() -> None:
         else:
             default = f"{key.default:g}" if isinstance(key.default, float) else str(key.default)
         assert default in re.sub(r"(?<=\d),(?=\d{3})", "", rows[key.path][3]), key.path
+
+
+def test_the_limits_of_each_way_out_are_documented() -> None:
+    """One row for each limit in which two ways out differ, with what is in force."""
+    rows: dict[str, list[str]] = {}
+    for line in (DOCS / "configuration.md").read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if len(cells) == 5 and cells[0].strip("`") in Limits.__struct_fields__:
+            rows[cells[0].strip("`")] = cells[1:4]
+    names = ("webmessaging", "openmessaging", "rest-contract")
+    assert names == tuple(LIMITS_OF)
+    ways = [[getattr(LIMITS_OF[name], field) for name in names] for field in Limits.__struct_fields__]
+    told = {
+        field: [", ".join(way) if isinstance(way, tuple) else str(way) for way in row]
+        for field, row in zip(Limits.__struct_fields__, ways, strict=True)
+    }
+    assert rows == {field: row for field, row in told.items() if len(set(row)) > 1 or field == "max_attachments"}
 
 
 def test_every_code_is_told_in_the_document_and_raised_somewhere() -> None:

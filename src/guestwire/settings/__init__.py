@@ -12,6 +12,7 @@ from guestwire.settings.regions import REGIONS, Region, region_of
 from guestwire.settings.sources import Loaded, ambient_of, load
 from guestwire.settings.tree import (
     CODES,
+    LIMITS_OF,
     VERSION,
     Ambient,
     Destination,
@@ -30,6 +31,7 @@ from guestwire.settings.values import Misfit, Secret
 
 __all__ = [
     "CODES",
+    "LIMITS_OF",
     "REGIONS",
     "VERSION",
     "Ambient",

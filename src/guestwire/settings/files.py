@@ -13,7 +13,7 @@ from typing import Any
 from guestwire.errors import ConfigError
 from guestwire.settings.keys import known_keys, pattern_of, refuse_unknown, variable_of
 from guestwire.settings.regions import region_of
-from guestwire.settings.tree import Destination, Section, fields_of
+from guestwire.settings.tree import LIMITS_OF, Destination, Section, fields_of
 from guestwire.settings.values import NAME, Secret, shown
 
 # --- reading ---
@@ -38,9 +38,17 @@ def read_text(path: Path, *, at: str = "", errors: str = "strict") -> str:
         raise ConfigError(f"{path} is not UTF-8", code="GW-C004", hint="save it as UTF-8") from error
 
 
+def is_private(path: Path) -> bool:
+    """Whether its owner alone can read a file; one that is gone by now can be read by nobody."""
+    try:
+        return not path.stat().st_mode & 0o077
+    except OSError:
+        return True
+
+
 def must_be_private(path: Path, key: str) -> None:
     """Refuse a file with a secret that other users can read: GW-C016."""
-    if path.stat().st_mode & 0o077:
+    if not is_private(path):
         raise ConfigError(
             f"{path} holds a secret ({key}) and can be read by others", code="GW-C016", hint=f"chmod 600 {path}"
         )
@@ -203,7 +211,7 @@ def to_toml(destination: Destination) -> str:
     """
     Write a destination as a block of TOML, with comments: what differs from the defaults, and the place.
 
-    A proxy with a password is left to the environment, and said so.
+    Secrets are left to the environment, and said so.
     """
     name = destination.name
     where = "" if destination.region is None else f"  # {region_of(destination.region).domain}"
@@ -212,22 +220,31 @@ def to_toml(destination: Destination) -> str:
         lines.append(f"region = {_literal(destination.region)}{where}")
     else:
         lines.append(f"url = {_literal(destination.url)}  # everything on this one address")
-    lines.append(f"deployment_id = {_literal(destination.deployment_id)}")
-    if destination.origin is None:
-        lines.append("# Needed where the deployment restricts its domains:")
-        lines.append('# origin = "https://shop.example"')
-    else:
-        lines.append(f"origin = {_literal(destination.origin)}  # one of the deployment's allowed domains")
-    placed = {"name", "transport", "region", "url", "deployment_id", "origin", "ambient"}
+    if destination.transport == "webmessaging":
+        lines.append(f"deployment_id = {_literal(destination.deployment_id)}")
+        if destination.origin is None:
+            lines.append("# Needed where the deployment restricts its domains:")
+            lines.append('# origin = "https://shop.example"')
+        else:
+            lines.append(f"origin = {_literal(destination.origin)}  # one of the deployment's allowed domains")
+    placed = {"name", "transport", "region", "url", "ambient", "credentials_from"}
+    placed |= {"deployment_id", "origin"} if destination.transport == "webmessaging" else set()
+    usual_limits = LIMITS_OF[destination.transport]
     tables: list[str] = []
     for field, kind, default in fields_of(Destination):
         value = getattr(destination, field)
         if isinstance(kind, type) and issubclass(kind, Section):
-            changed = [(one, getattr(value, one)) for one, _, usual in fields_of(kind) if getattr(value, one) != usual]
+            usual = usual_limits if field == "limits" else default
+            changed = [
+                (one, getattr(value, one))
+                for one, _, _ in fields_of(kind)
+                if getattr(value, one) != getattr(usual, one)
+            ]
             if changed:
                 tables += ["", f"[destinations.{name}.{field}]", *(f"{one} = {_literal(two)}" for one, two in changed)]
-        elif isinstance(value, Secret) and "@" in value.reveal():
-            lines.append(f"# {field} has a password: set {variable_of(f'destinations.{name}.{field}')}")
+        elif isinstance(value, Secret) and (field != "proxy" or "@" in value.reveal()):
+            what = "has a password" if field == "proxy" else "is a secret"
+            lines.append(f"# {field} {what}: set {variable_of(f'destinations.{name}.{field}')}")
         elif field not in placed and value != default:
             lines.append(f"{field} = {_literal(value)}")
     return "\n".join([*lines, *tables]) + "\n"
@@ -299,6 +316,8 @@ def _literal(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return repr(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_literal, value))}]"
     text = value.reveal() if isinstance(value, Secret) else str(value)
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda match: f"\\u{ord(match[0]):04X}", escaped) + '"'

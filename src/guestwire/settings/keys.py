@@ -21,6 +21,8 @@ from guestwire.settings.tree import (
 from guestwire.settings.values import shown
 
 PREFIX = "GUESTWIRE_"
+#: Fields of a destination that are no settings.
+NOT_SET = frozenset({"name", "credentials_from"})
 
 
 class Key(NamedTuple):
@@ -42,7 +44,7 @@ def known_keys() -> Mapping[str, Key]:
         for name, kind, default in fields_of(section):
             if isinstance(kind, type) and issubclass(kind, Section):
                 walk(f"{prefix}.{name}", kind)
-            elif kind is not Ambient and (section, name) != (Destination, "name"):
+            elif kind is not Ambient and not (section is Destination and name in NOT_SET):
                 keys[f"{prefix}.{name}"] = Key(f"{prefix}.{name}", kind, default)
 
     walk("destinations.*", Destination)

@@ -6,8 +6,10 @@ The first of these that names a key decides it; whoever is overruled is named in
     flag > environment > .env > project file > user file > names of other tools > gc profile > default
 
 The project file is the first ``guestwire.toml`` upward from the working folder, the user file stands in
-``$XDG_CONFIG_HOME/guestwire``. ``GENESYSCLOUD_REGION`` and ``GENESYS_ENVIRONMENT`` speak only for destinations that
-say nothing about their place. Nothing here reads the process's own environment unless the caller leaves it out.
+``$XDG_CONFIG_HOME/guestwire``. Names of other tools and profiles speak only for destinations that say nothing
+themselves: about their place, or about their credentials. Credentials so found go to hosts of Genesys Cloud and to this
+machine, and nowhere else: a file that somebody else wrote must not be able to have them sent to him. Nothing here reads
+the process's own environment unless the caller leaves it out.
 """
 
 from __future__ import annotations
@@ -18,12 +20,24 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
 from guestwire.errors import ConfigError
+from guestwire.settings.credentials import (
+    CREDENTIAL_NAMES,
+    FIELDS,
+    OAUTH_TRANSPORTS,
+    SECRET_NAMES,
+    Family,
+    Found,
+    difference,
+    families_of,
+)
 from guestwire.settings.files import (
     exists,
+    is_private,
     leaves,
     must_be_private,
     parse_dotenv,
@@ -40,10 +54,12 @@ from guestwire.settings.keys import (
     refuse_unknown,
     variable_of,
 )
-from guestwire.settings.regions import region_of
+from guestwire.settings.regions import is_vendor_host, region_of
 from guestwire.settings.tree import (
+    LIMITS_OF,
     Ambient,
     Destination,
+    Limits,
     RelaySettings,
     ReplyForwarding,
     Section,
@@ -67,9 +83,13 @@ from guestwire.settings.values import (
 FILE_NAME = "guestwire.toml"
 #: Names that other tools taught people to set; the first one wins.
 FOREIGN_REGION_NAMES = ("GENESYSCLOUD_REGION", "GENESYS_ENVIRONMENT")
+#: Every name of another tool that we read. Each has a twin with ``_FILE``, which names a file that holds the value.
+FOREIGN_NAMES = (*FOREIGN_REGION_NAMES, *(name for names in CREDENTIAL_NAMES for name in names.values()))
 #: Variables about the network that count when a destination is silent.
 AMBIENT_NAMES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE")
 
+#: Where one half of a pair is missing, the other half's source is the one to tell.
+_TWINS = {"client_id": "client_secret", "client_secret": "client_id"}
 #: Set by Kubernetes for every service that is called "guestwire"; no setting of ours.
 _KUBERNETES = re.compile(r"GUESTWIRE_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_.*)?)")
 
@@ -152,6 +172,8 @@ class _Loading:
         self.origins: dict[str, str] = {}
         self.warnings: list[str] = []
         self.files: list[Path] = []
+        self.foreign: dict[str, list[Found]] = {}
+        """What other tools' variables say, by name, as far as somebody wanted to know."""
 
     def run(self, overrides: Mapping[str, object]) -> Loaded:
         for key, value in overrides.items():
@@ -168,10 +190,11 @@ class _Loading:
                 self._take_variable(variable)
         # Of two with one name the environment wins; it comes first.
         by_name = {variable.name: variable for variable in reversed(variables)}
-        self._take_other_tools(by_name)
+        self._take_places(variables)
         for givens in self.given.values():
             givens.sort(key=lambda given: given.rank)
         self._settle_places()
+        self._take_credentials(variables)
         self._tell_disagreements()
 
         ambient = ambient_of({name: variable.value for name, variable in by_name.items()})
@@ -207,7 +230,7 @@ class _Loading:
         text = read_text(path)
         for segments, value in leaves(parse_toml(text, path), (), path, text):
             key = ".".join(segments)
-            if _is_secret(find_key(key, str(path)).kind) and isinstance(value, str) and "@" in value:
+            if isinstance(value, str) and _holds_secret(key, value):
                 must_be_private(path, key)
             self._give(key, _Given(value, source_in(path, text, segments), rank, path.parent))
 
@@ -221,8 +244,11 @@ class _Loading:
         path = self.cwd / ".env"
         if exists(path):
             self.files.append(path)
-            lines = parse_dotenv(read_text(path, errors="surrogateescape"), path, _concerns_us)
+            lines = list(parse_dotenv(read_text(path, errors="surrogateescape"), path, _concerns_us))
             variables += [_Variable(name, value, f"{path} line {line}", _Rank.DOTENV) for line, name, value in lines]
+            secret = next((name for _, name, value in lines if _is_secret_variable(name, value)), None)
+            if secret is not None and not is_private(path):
+                self.warnings.append(f"{path} holds a secret ({secret}) and can be read by others: chmod 600 {path}")
         return variables
 
     def _take_variable(self, variable: _Variable) -> None:
@@ -235,7 +261,7 @@ class _Loading:
         if rest.endswith("_FILE") and (key := self._key_of(rest.removesuffix("_FILE"))) is not None:
             path = _expand(variable.value, self.home, self.cwd)
             value = read_text(path, at=variable.source).rstrip("\r\n")
-            if _is_secret(find_key(key, variable.source).kind) and "@" in value:
+            if _holds_secret(key, value):
                 must_be_private(path, key)
             self.files.append(path)
             self._give(key, _Given(value, f"{variable.source} ({path})", variable.rank, self.cwd))
@@ -266,34 +292,65 @@ class _Loading:
         key = ".".join(segments)
         return key if pattern_of(key) in known_keys() else None
 
-    def _take_other_tools(self, variables: Mapping[str, _Variable]) -> None:
-        foreign = [(name, variables[name]) for name in FOREIGN_REGION_NAMES if name in variables]
+    # --- names of other tools ---
+
+    def _found(self, variables: list[_Variable], name: str) -> list[Found]:
+        """What a name of another tool says, or the file that it names with ``_FILE``; the highest source first."""
+        if name not in self.foreign:
+            by_rank: dict[_Rank, Found] = {}
+            for variable in variables:
+                if variable.name not in (name, name + "_FILE"):
+                    continue
+                one = Found(variable.value, variable.source, variable.rank)
+                if variable.name != name:
+                    path = _expand(variable.value, self.home, self.cwd)
+                    value = read_text(path, at=variable.source).rstrip("\r\n")
+                    if name in SECRET_NAMES:
+                        must_be_private(path, name)
+                    self.files.append(path)
+                    one = Found(value, f"{variable.source} ({path})", variable.rank)
+                first = by_rank.setdefault(variable.rank, one)
+                if first.value != one.value:
+                    self.warnings.append(f"{first.source} counts, {one.source} says something else")
+            self.foreign[name] = [by_rank[rank] for rank in sorted(by_rank)]
+        return self.foreign[name]
+
+    def _take_places(self, variables: list[_Variable]) -> None:
+        """Let other tools say where the silent destinations live."""
+        foreign = [(name, found[0]) for name in FOREIGN_REGION_NAMES if (found := self._found(variables, name))]
         foreign.sort(key=lambda pair: pair[1].rank)
-        if len({_region_or_text(variable.value) for _, variable in foreign}) > 1:
+        if len({_region_or_text(one.value) for _, one in foreign}) > 1:
             (first, one), (second, other) = foreign
             self.warnings.append(
                 f"{first} says {shown(one.value)} and {second} says {shown(other.value)}: {first} counts"
             )
         named: set[str] = set()
+        followed = False
         for name in self._names():
             region, url = f"destinations.{name}.region", f"destinations.{name}.url"
-            if region not in self.given and url not in self.given:
-                for _, variable in foreign[:1]:
-                    self._give(region, _Given(variable.value, variable.source, _Rank.FOREIGN, self.cwd))
-            if url not in self.given:
-                self._take_profile(name)
+            says_url = url in self.given
+            if region not in self.given and not says_url:
+                for _, one in foreign[:1]:
+                    # "http://127.0.0.1:8080" is where an emulator lives, and no region.
+                    key = url if _is_local_address(one.value) else region
+                    self._give(key, _Given(one.value, one.source, _Rank.FOREIGN, self.cwd))
+            if not says_url and (profile := self._profile(name)) is not None and profile[0].get("environment"):
+                table, source, folder = profile
+                self._give(region, _Given(table["environment"], source, _Rank.PROFILE, folder))
             named.update(_region_or_text(one.value) for one in self.given.get(region, ()))
-        if foreign and named and _region_or_text(foreign[0][1].value) not in named:
+            followed = followed or any(one.rank is _Rank.FOREIGN for one in self.given.get(url, ()))
+        if foreign and named and not followed and _region_or_text(foreign[0][1].value) not in named:
             first, one = foreign[0]
             self.warnings.append(
                 f"{first} says {shown(one.value)} ({one.source}), but every destination names another region: "
                 f"the destinations' own count"
             )
 
-    def _take_profile(self, name: str) -> None:
+    def _profile(self, name: str) -> tuple[dict[str, Any], str, Path] | None:
+        """The profile that a destination names, how to call it, and the folder of its file; GW-C015."""
         profiles = sorted(self.given.get(f"destinations.{name}.profile", ()), key=lambda given: given.rank)
         if not profiles:
-            return
+            return None
         wanted, path = str(profiles[0].value), self.home / ".gc" / "config.toml"
         tables: dict[str, Any] = {}
         if exists(path):
@@ -308,9 +365,68 @@ class _Loading:
                 code="GW-C015",
                 hint=f"did you mean {near!r}?" if near else "make it with 'gc profiles new', or set region instead",
             )
-        if profile.get("environment"):
-            given = _Given(profile["environment"], f"{path} profile {wanted}", _Rank.PROFILE, path.parent)
-            self._give(f"destinations.{name}.region", given)
+        return profile, f"{path} profile {wanted}", path.parent
+
+    def _take_credentials(self, variables: list[_Variable]) -> None:
+        """Let other tools and profiles speak for destinations that need credentials and have none of their own."""
+        names = [name for name in self._names() if self._says(name, "transport") in OAUTH_TRANSPORTS]
+        if not names:
+            return
+        foreign = [name for family in CREDENTIAL_NAMES for name in family.values()]
+        others = families_of({name: self._found(variables, name) for name in foreign})
+        own: list[Family] = []
+        followed = False
+        for name in names:
+            is_safe = all(self._is_safe(name, key) for key in ("url", "login_url"))
+            keys = {field: f"destinations.{name}.{field}" for field in FIELDS}
+            mine = Family(**{field: Found(*self.given[key][0][:3]) for field, key in keys.items() if key in self.given})
+            if mine.given:
+                own.append(mine)
+                continue
+            found = list(others) if is_safe else []
+            # A url needs no profile for its place; whoever names one beside it means the credentials.
+            needed = self._says(name, "url") is None or not any(family.is_complete for family in found)
+            if needed and (profile := self._profile(name)) is not None:
+                found += _family_of(*profile[:2])
+            winner = next((family for family in found if family.is_complete), None)
+            followed = followed or winner in others
+            if winner is not None:
+                self._give_credentials(name, winner)
+            elif others and not is_safe:
+                self._warn_once(
+                    f"{others[0].source} is not used for destinations.{name}, which lives at an address of its own: "
+                    f"set destinations.{name}.client_id and client_secret"
+                )
+            for family in found:
+                if winner is None:
+                    self._warn_once(f"{family.source} is not used: it is half of a pair, and the other half is missing")
+                elif family is not winner and (words := difference(winner, family)) is not None:
+                    self._warn_once(words)
+        if others and own and not followed and all(difference(mine, others[0]) for mine in own):
+            self.warnings.append(f"{others[0].source} is not used: every destination names an OAuth client of its own")
+
+    def _give_credentials(self, name: str, family: Family) -> None:
+        for field, one in family.given.items():
+            rank = _Rank(one.rank)
+            if rank is _Rank.PROFILE and field != "client_id":
+                must_be_private(self.home / ".gc" / "config.toml", f"destinations.{name}.{field}")
+            rank = rank if rank is _Rank.PROFILE else _Rank.FOREIGN
+            self._give(f"destinations.{name}.{field}", _Given(one.value, one.source, rank, self.cwd))
+
+    def _says(self, name: str, field: str) -> Any:
+        """What the highest source says about a field of a destination; None: nothing."""
+        givens = self.given.get(f"destinations.{name}.{field}")
+        return givens[0].value if givens else None
+
+    def _is_safe(self, name: str, field: str) -> bool:
+        """Whether an address may be handed credentials that nobody meant for it: the vendor's and this machine's."""
+        address = self._says(name, field)
+        host = "" if address is None else _host_of(str(address))
+        return address is None or is_vendor_host(host) or is_loopback(host)
+
+    def _warn_once(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
 
     # --- deciding ---
 
@@ -333,9 +449,9 @@ class _Loading:
             for other in others:
                 one, two = self._comparable(key, first), self._comparable(key, other)
                 if one != two:
-                    values = (
-                        ("", "") if isinstance(one, Secret) else (f"{shown(first.value)} ", f"{shown(other.value)} ")
-                    )
+                    values = ("", "")
+                    if not _is_secret(find_key(key, first.source).kind):
+                        values = (f"{shown(first.value)} ", f"{shown(other.value)} ")
                     self.warnings.append(
                         f"{key}: {values[0]}from {first.source} counts, {values[1]}from {other.source} does not"
                     )
@@ -359,6 +475,8 @@ class _Loading:
                 text = value.reveal() if isinstance(value, Secret) else value
                 if not isinstance(text, str):
                     raise Misfit(key, "is not text", code="GW-C006")
+                if not _is_proxy(key):
+                    return Secret(text)
                 check_proxy(key, text)
                 return secret_address(text)
             return _expand(str(value) if isinstance(value, Path) else fit(key, value, str), self.home, given.folder)
@@ -367,14 +485,18 @@ class _Loading:
 
     def _destination(self, name: str, ambient: Ambient) -> Destination:
         prefix = f"destinations.{name}"
-        if f"{prefix}.deployment_id" not in self.given:
-            source = next(givens[0].source for key, givens in self.given.items() if key.startswith(prefix + "."))
-            raise ConfigError(
-                f"{prefix}.deployment_id is missing ({source})",
-                code="GW-C011",
-                hint="copy it from Genesys Cloud, Admin > Message > Messenger Deployments",
-            )
-        destination: Destination = self._section(prefix, Destination, name=name, ambient=ambient)
+        transport = self.given.get(f"{prefix}.transport", ())
+        # A name that is none is told by the section itself.
+        limits = LIMITS_OF.get(str(transport[0].value) if transport else "webmessaging", Limits())
+        secrets = (self.given.get(f"{prefix}.{key}") for key in ("client_secret", "access_token"))
+        destination: Destination = self._section(
+            prefix,
+            Destination,
+            name=name,
+            ambient=ambient,
+            limits=limits,
+            credentials_from=next((found[0].source for found in secrets if found), ""),
+        )
         for key, ca_file in ((f"{prefix}.tls.ca_file", destination.tls.ca_file), ("SSL_CERT_FILE", ambient.ca_file)):
             if ca_file is not None and destination.gateway.startswith("https:") and not _is_readable(ca_file):
                 where = self.origins.get(key, "environment")
@@ -382,12 +504,16 @@ class _Loading:
         return destination
 
     def _section(self, prefix: str, section: type[msgspec.Struct], **known: Any) -> Any:
-        """Make one table of the winners below `prefix`; `known` are values that no source gives, or only maybe."""
+        """Make one table of the winners below `prefix`; `known` are values that no source gives, or only maybe.
+
+        A table among them is the default that the sources' values are laid over.
+        """
         values = dict(known)
         for name, kind, _ in fields_of(section):
             key = f"{prefix}.{name}"
             if isinstance(kind, type) and issubclass(kind, Section):
-                values[name] = self._section(key, kind)
+                base = values.get(name)
+                values[name] = self._section(key, kind, **({} if base is None else _fields(base)))
             elif key in self.given:
                 values[name] = self._value(key, self.given[key][0])
                 self.origins[key] = self.given[key][0].source
@@ -398,6 +524,7 @@ class _Loading:
         except Misfit as misfit:
             key = f"{prefix}.{misfit.key}"
             near = next((givens for one, givens in self.given.items() if one.startswith(prefix + ".")), ())
+            near = self.given.get(f"{prefix}.{_TWINS.get(misfit.key)}", near)
             raise _placed(misfit, key, next((one.source for one in self.given.get(key, near)), "default")) from None
 
     def _warn_about(self, destinations: Mapping[str, Destination]) -> None:
@@ -409,6 +536,11 @@ class _Loading:
             if destination.gateway.startswith("http:") and not is_loopback(destination.host):
                 self.warnings.append(
                     f"destinations.{name}.url is not encrypted: messages and session tokens can be read on the way"
+                )
+            login = urlsplit(destination.login_url or "")
+            if login.scheme == "http" and not is_loopback(login.hostname or ""):
+                self.warnings.append(
+                    f"destinations.{name}.login_url is not encrypted: the client's secret can be read on the way"
                 )
 
 
@@ -443,6 +575,19 @@ def ambient_of(environ: Mapping[str, str]) -> Ambient:
 
 def _is_secret(kind: Any) -> bool:
     return kind is Secret or Secret in getattr(kind, "__args__", ())
+
+
+def _fields(section: msgspec.Struct) -> dict[str, Any]:
+    return {name: getattr(section, name) for name in section.__struct_fields__}
+
+
+def _is_proxy(key: str) -> bool:
+    return key.endswith(".proxy")
+
+
+def _holds_secret(key: str, value: str) -> bool:
+    """Whether a value of a key is a secret; the address of a proxy is one only where it holds a password."""
+    return _is_secret(known_keys()[pattern_of(key)].kind) and (not _is_proxy(key) or "@" in value)
 
 
 def _placed(misfit: Misfit, key: str, source: str) -> ConfigError:
@@ -480,7 +625,39 @@ def _expand(text: str, home: Path, folder: Path) -> Path:
 
 
 def _concerns_us(name: str) -> bool:
-    return name.upper().startswith(PREFIX) or name in FOREIGN_REGION_NAMES or name.upper() in AMBIENT_NAMES
+    return (
+        name.upper().startswith(PREFIX) or name.removesuffix("_FILE") in FOREIGN_NAMES or name.upper() in AMBIENT_NAMES
+    )
+
+
+def _is_secret_variable(name: str, value: str) -> bool:
+    """Whether a variable holds a secret itself; the address of a proxy does where it has a password."""
+    last = name.upper().rpartition("__")[2].lower() if name.upper().startswith(PREFIX) else name.lower()
+    if last == "proxy" or name.upper() in AMBIENT_NAMES:
+        return "@" in value
+    own = {key.path.rpartition(".")[2] for key in known_keys().values() if _is_secret(key.kind)}
+    return name in SECRET_NAMES or (name.upper().startswith(PREFIX) and last in own)
+
+
+def _family_of(profile: Mapping[str, Any], source: str) -> list[Family]:
+    """The credentials of a profile, in the words of the vendor's tool; none if it has none."""
+    names = {"client_id": "client_credentials", "client_secret": "client_secret"}
+    fields = {field: Found(profile[name], source, _Rank.PROFILE) for field, name in names.items() if profile.get(name)}
+    return [Family(**fields)] if fields else []
+
+
+def _is_local_address(value: Any) -> bool:
+    """Whether a text is the address of something on this machine."""
+    text = str(value).strip()
+    return text.lower().startswith(("http://", "https://")) and is_loopback(_host_of(text))
+
+
+def _host_of(address: str) -> str:
+    """The host of an address; of one that is none, something that is nobody's."""
+    try:
+        return urlsplit(address.strip()).hostname or "?"
+    except ValueError:
+        return "?"
 
 
 def _is_readable(path: Path) -> bool:

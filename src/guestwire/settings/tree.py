@@ -9,6 +9,7 @@ to that.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from guestwire.errors import ConfigError, NotFound
-from guestwire.model import Delivery
+from guestwire.model import Delivery, TransportName
 from guestwire.settings.regions import Region, is_vendor_host, region_of
 from guestwire.settings.values import (
     NAME,
@@ -30,6 +31,7 @@ from guestwire.settings.values import (
     Misfit,
     Seconds,
     Secret,
+    Whole,
     bypasses,
     check_proxy,
     check_receiver,
@@ -54,8 +56,8 @@ CODES: Final[Mapping[str, str]] = {
     "GW-C005": "a key is not a setting",
     "GW-C006": "a value has the wrong type or is not one of the allowed ones",
     "GW-C007": "a number is out of its range",
-    "GW-C008": "a deployment id is not a UUID",
-    "GW-C009": "an address, a host or an application name cannot be used",
+    "GW-C008": "an id is not a UUID",
+    "GW-C009": "an address, a host, a name or a secret cannot be used",
     "GW-C010": "a region is unknown",
     "GW-C011": "a destination or a sink lacks a key that it needs",
     "GW-C012": "two settings contradict each other",
@@ -66,7 +68,20 @@ CODES: Final[Mapping[str, str]] = {
     "GW-C017": "a destination of that name exists already",
     "GW-C018": "a line of the .env file cannot be read",
     "GW-C019": "a file of signing secrets holds none, or one that cannot be used",
+    "GW-C020": "the tutorial contract is not a route of Genesys Cloud",
     "GW-N001": "no destination has that name",
+}
+
+
+#: The platform wants more than 15 characters.
+MIN_WEBHOOK_SECRET = 16
+#: What a client secret or a token is made of.
+_CREDENTIAL = re.compile(r"[!-~]+")
+#: Where people find the ids.
+_ID_PLACES = {
+    "deployment_id": "Admin > Message > Messenger Deployments",
+    "integration_id": "Admin > Message > Platforms",
+    "expect_org_id": "Admin > Account Settings > Organization Settings",
 }
 
 
@@ -95,7 +110,8 @@ class Limits(Section, frozen=True, kw_only=True):
     """
     How much the gateway takes. Nothing on the wire announces these numbers, so each is a setting.
 
-    "limits page": the vendor's page on web messaging limits as quoted by a third party in October 2026.
+    The defaults below are those of web messaging; `LIMITS_OF` has the others'. "limits page": the vendor's page on web
+    messaging limits as quoted by a third party in October 2026.
     """
 
     messages_per_s: Count = 5
@@ -129,6 +145,48 @@ class Limits(Section, frozen=True, kw_only=True):
     """The gateway closes the oldest above this (high)."""
     max_sessions: Count = 5000
     """Sessions that this process keeps connected at once. Ours: a matter of memory and open files."""
+    reserve_per_min: Whole = 0
+    """Of `requests_per_min`, so many are kept from messages, for receipts, typing and checks. REST ways only."""
+    max_in_flight: Count = 64
+    """Requests that are on their way at once. REST ways only; ours."""
+    media_types: tuple[str, ...] = ()
+    """MIME types that a file may have; none named: the platform decides."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.reserve_per_min >= self.requests_per_min:
+            raise Misfit(
+                "reserve_per_min",
+                f"{self.reserve_per_min:,} leaves nothing of requests_per_min, {self.requests_per_min:,}, for messages",
+                code="GW-C012",
+                hint="keep the reserve below it, such as a twentieth",
+            )
+
+
+#: What each way out takes, where nothing else is set.
+LIMITS_OF: Final[Mapping[str, Limits]] = {
+    "webmessaging": Limits(),
+    "openmessaging": Limits(
+        # `client.credentials.token.rate.per.minute`, which support can raise (vendor's blog; medium). It counts
+        # whatever the token is used for. The rate of web messaging's sessions does not apply (vendor's staff; high).
+        requests_per_min=300,
+        reserve_per_min=15,  # ours
+        messages_per_s=300,  # nothing finer than the minute is known (low)
+        # No length is published for this way in (low): the figure of web messaging, in characters as the vendor's
+        # other length limits are.
+        text_unit="characters",
+        max_file_kb=25_000,  # ceiling of the platform (medium)
+    ),
+    "rest-contract": Limits(
+        messages_per_s=100,  # all of these as the tutorial says
+        requests_per_min=6000,
+        max_file_kb=26_214,
+        max_attachments=10,  # ours: it names no number
+        media_types=("image/png", "image/jpeg", "application/pdf", "text/plain"),
+    ),
+}
+#: Stands for "whatever `LIMITS_OF` says".
+_UNSET_LIMITS: Final = Limits()
 
 
 class RetrySettings(Section, frozen=True, kw_only=True):
@@ -141,6 +199,8 @@ class RetrySettings(Section, frozen=True, kw_only=True):
     """Pause after the first failed attempt; it doubles with each one, with jitter."""
     cap_s: Seconds = 300.0
     """Longest pause between two attempts."""
+    trust_unavailable: bool = True
+    """Whether HTTP 503 with a `Retry-After` means that the message was not taken. Off: it means nothing."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -188,19 +248,47 @@ class Destination(Section, frozen=True, kw_only=True):
     """
     A named way out.
 
-    Exactly one of `region` and `url` is set. Making one normalises both and the deployment id, so that two spellings
-    of one place have one `fingerprint`.
+    Exactly one of `region` and `url` is set. Making one normalises both and the ids, so that two spellings of one place
+    have one `fingerprint`.
     """
 
     name: str
     """Lower-case letters, digits, ``-`` and ``_`` between them. ``emulator`` is reserved for a loopback `url`."""
-    transport: Literal["webmessaging"] = "webmessaging"
+    transport: TransportName = "webmessaging"
+    """The way out; docs/ways-out.md says which to use when."""
     region: str | None = None
     """AWS name of the region; other spellings are accepted, see `guestwire.settings.regions.region_of`."""
     url: str | None = None
     """A gateway of one's own, such as the emulator: everything on one base address, http or https."""
-    deployment_id: str
-    """UUID of the messenger deployment."""
+    deployment_id: str = ""
+    """UUID of the messenger deployment. Web messaging needs one."""
+    integration_id: str = ""
+    """UUID of the Open Messaging integration. Open Messaging needs one."""
+    client_id: str | None = None
+    """Of an OAuth client with the grant "client credentials"."""
+    client_secret: Secret | None = None
+    access_token: Secret | None = None
+    """A token of one's own in place of a client; nobody renews it."""
+    login_url: str | None = None
+    """Base address that gives tokens; default: ``login.<domain>`` of the region, or the `url` itself."""
+    expect_org_id: str | None = None
+    """UUID of the organisation that the credentials must belong to; checked at the start."""
+    id_type: Literal["Opaque", "Email", "Phone"] = "Opaque"
+    """What a guest's key is, in Open Messaging's eyes."""
+    prefetch_conversation_id: bool = True
+    """Ask where each message went: without a known conversation a lost answer cannot be looked up."""
+    read_receipt: bool = False
+    """Default of a message's `read_receipt`."""
+    webhook_secret: Secret | None = None
+    """With it the platform signs what it sends to the webhook: the integration's "signature secret token"."""
+    probe_links: bool = True
+    """Look whether the address of a remote file answers before a message is accepted."""
+    min_link_life_s: Seconds = 3600.0
+    """A signed address that lives shorter than this is refused: the message may have to wait for its turn."""
+    allow_links: tuple[str, ...] = ()
+    """``host`` or ``host:port`` of remote files that may be private, or without TLS: for a platform of one's own."""
+    allow_undocumented: bool = False
+    """Send the tutorial contract's requests to a host of Genesys Cloud all the same."""
     origin: str | None = None
     """The Origin header, which the gateway checks against the deployment's allowed domains; None sends no such
     header. The vendor's mobile client sends ``webmessaging.<domain>``; whether any is needed where all domains are
@@ -216,11 +304,13 @@ class Destination(Section, frozen=True, kw_only=True):
     """Bound on new sessions, each of which may open a conversation; None: no bound but the gateway's."""
     proxy: Secret | None = None
     """``http://[user:password@]host:port``; default: HTTPS_PROXY. See `proxy_for`."""
-    limits: Limits = Limits()
+    limits: Limits = _UNSET_LIMITS
     retry: RetrySettings = RetrySettings()
     tls: TlsSettings = TlsSettings()
     ambient: Ambient = Ambient()
     """Not a setting: filled in from the environment."""
+    credentials_from: str = ""
+    """Not a setting: where its client secret, or its token, comes from; for whoever has to mend it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -231,17 +321,11 @@ class Destination(Section, frozen=True, kw_only=True):
                 code="GW-C013",
                 hint="use lower-case letters and digits, with single '-' or '_' between them, at most 64",
             )
+        if self.limits is _UNSET_LIMITS:
+            msgspec.structs.force_setattr(self, "limits", LIMITS_OF[self.transport])
         self._check_place()
-        deployment_id = self.deployment_id.strip().lower()
-        if not UUID.fullmatch(deployment_id):
-            raise Misfit(
-                "deployment_id",
-                f"{shown(self.deployment_id)} is not a UUID",
-                code="GW-C008",
-                hint="copy it from Genesys Cloud, Admin > Message > Messenger Deployments; "
-                "it looks like 3f0c9a4e-5b1d-4c8a-9e27-6d2f8b7a1c50",
-            )
-        msgspec.structs.force_setattr(self, "deployment_id", deployment_id)
+        self._check_ids()
+        self._check_credentials()
         if self.origin is not None and not ORIGIN.fullmatch(self.origin):
             raise Misfit(
                 "origin",
@@ -286,6 +370,63 @@ class Destination(Section, frozen=True, kw_only=True):
                 code="GW-C014",
                 hint="load tests run against 'guestwire emulate'",
             )
+        if self.login_url is not None:
+            login_url = checked_url(self.login_url, key="login_url", may_be_vendor=True)
+            msgspec.structs.force_setattr(self, "login_url", login_url)
+        if self.transport == "rest-contract" and self.is_genesys_host and not self.allow_undocumented:
+            raise Misfit(
+                "transport",
+                '"rest-contract" is no route of Genesys Cloud: its documentation and its SDK do not have it',
+                code="GW-C020",
+                hint='use transport = "openmessaging" (or "webmessaging"), or set url to the gateway that serves this '
+                "contract; allow_undocumented = true tries it all the same",
+            )
+
+    def _check_ids(self) -> None:
+        """Bring ids into their one spelling; the way out must have the one that it needs."""
+        needed = {"webmessaging": "deployment_id", "openmessaging": "integration_id"}.get(self.transport)
+        for name, where in _ID_PLACES.items():
+            given: str | None = getattr(self, name)
+            wanted_id = (given or "").strip().lower()
+            if not wanted_id and name == needed:
+                raise Misfit(name, "is missing", code="GW-C011", hint=f"copy it from Genesys Cloud, {where}")
+            if wanted_id and not UUID.fullmatch(wanted_id):
+                raise Misfit(
+                    name,
+                    f"{shown(given)} is not a UUID",
+                    code="GW-C008",
+                    hint=f"copy it from Genesys Cloud, {where}; it looks like 3f0c9a4e-5b1d-4c8a-9e27-6d2f8b7a1c50",
+                )
+            msgspec.structs.force_setattr(self, name, wanted_id or (None if given is None else ""))
+
+    def _check_credentials(self) -> None:
+        """Half a pair of credentials is a mistake, and so is what no header can carry. Secrets are not quoted."""
+        if (self.client_id is None) != (self.client_secret is None) and self.access_token is None:
+            missing = "client_secret" if self.client_secret is None else "client_id"
+            raise Misfit(
+                missing,
+                "is missing beside its other half",
+                code="GW-C011",
+                hint="set both, such as with GENESYSCLOUD_OAUTHCLIENT_ID and GENESYSCLOUD_OAUTHCLIENT_SECRET",
+            )
+        if self.client_id is not None and not PRINTABLE.fullmatch(self.client_id):
+            raise Misfit("client_id", f"{shown(self.client_id)} is not 1 to 128 printable ASCII", code="GW-C009")
+        for name in ("client_secret", "access_token"):
+            secret: Secret | None = getattr(self, name)
+            if secret is not None and not _CREDENTIAL.fullmatch(secret.reveal()):
+                raise Misfit(
+                    name,
+                    "is empty, or holds spaces or characters outside ASCII",
+                    code="GW-C009",
+                    hint="copy it once more, without line breaks and quotes",
+                )
+        if self.webhook_secret is not None and len(self.webhook_secret.reveal()) < MIN_WEBHOOK_SECRET:
+            raise Misfit(
+                "webhook_secret",
+                f"has fewer than {MIN_WEBHOOK_SECRET} characters, which the platform does not take",
+                code="GW-C009",
+                hint="copy the signature secret token of the integration",
+            )
 
     @property
     def _region(self) -> Region | None:
@@ -326,9 +467,16 @@ class Destination(Section, frozen=True, kw_only=True):
         return self.gateway + "/api/v2/webmessaging/messages"
 
     @property
+    def token_url(self) -> str:
+        """Address that gives tokens."""
+        region = self._region
+        base = self.login_url or (f"https://login.{region.domain}" if region else str(self.url))
+        return base + "/oauth/token"
+
+    @property
     def host(self) -> str:
-        """Host of the WebSocket."""
-        return urlsplit(self.websocket_url).hostname or ""
+        """Host that messages go to."""
+        return urlsplit(self.websocket_url if self.transport == "webmessaging" else self.gateway).hostname or ""
 
     @property
     def is_genesys_host(self) -> bool:
@@ -345,7 +493,11 @@ class Destination(Section, frozen=True, kw_only=True):
         """Identity of the place in the store: the same for every spelling and every name of it. 32 hex digits."""
         import hashlib
 
-        place = "\0".join((self.transport, self.websocket_url, self.deployment_id))
+        if self.transport == "webmessaging":
+            where = (self.websocket_url, self.deployment_id)
+        else:
+            where = (self.gateway, self.integration_id)
+        place = "\0".join((self.transport, *where))
         return hashlib.blake2b(place.encode(), digest_size=16, person=b"destination").hexdigest()
 
     @property

@@ -18,6 +18,7 @@ from guestwire.errors import ConfigError
 from guestwire.settings.regions import is_vendor_host
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
+Whole = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 Megabytes = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=366 * 86_400)]
 
@@ -169,20 +170,20 @@ def check_receiver(key: str, address: str) -> None:
         )
 
 
-def checked_url(url: str) -> str:
+def checked_url(url: str, *, key: str = "url", may_be_vendor: bool = False) -> str:
     """A gateway's address in its one spelling: lower-case scheme and host, no slash at the end."""
     url = url.strip()
     parts = _split(url) if _ADDRESS.fullmatch(url) else None
     if parts is None or parts.username is not None or parts.query or parts.fragment or "?" in url or "#" in url:
         raise Misfit(
-            "url",
+            key,
             f"{shown(url)} is not the base address of a gateway",
             code="GW-C009",
             hint="write http:// or https://, a host and a port, such as http://127.0.0.1:8080; no user name, no query",
         )
-    if is_vendor_host(parts.hostname or ""):
+    if is_vendor_host(parts.hostname or "") and not may_be_vendor:
         raise Misfit(
-            "url",
+            key,
             f"{shown(url)} is a host of Genesys Cloud, which has one for each service",
             code="GW-C012",
             hint='name its region instead of a url, such as region = "eu-west-1"',
