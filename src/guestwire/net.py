@@ -11,6 +11,7 @@ import asyncio
 import re
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
@@ -61,7 +62,11 @@ class Unreachable(Exception):
     """No answer: the reason, in words, without anything of the request but the host."""
 
 
-class Forbidden(Unreachable):
+class NotSent(Unreachable):
+    """No connection was made, so nothing of the request has left."""
+
+
+class Forbidden(NotSent):
     """The guard does not let the request go there; it would say the same next time. Nothing was sent."""
 
 
@@ -124,6 +129,9 @@ class Http:
         timeout_s: For a whole request.
         guard: Where requests may go; None: anywhere, for URLs that the operator himself has set.
         resolve: Another resolver than the system's.
+        connections: As many requests are on their way at once; the others wait.
+        connect_s: For a connection to be made, within the time for the whole; what fails in it was surely not sent.
+        plain: Ask for bodies that are not compressed, and inflate none: a small answer may stand for gigabytes.
     """
 
     def __init__(
@@ -134,7 +142,13 @@ class Http:
         timeout_s: float,
         guard: Guard | None = None,
         resolve: Resolve | None = None,
+        connections: int = 100,
+        connect_s: float | None = None,
+        plain: bool = False,
     ) -> None:
+        self._connect_s = connect_s
+        self._connections = connections
+        self._plain = plain
         self._tls = tls
         self._proxy = proxy
         self._timeout_s = timeout_s
@@ -154,6 +168,10 @@ class Http:
         if len(answer.body) > MAX_ANSWER_BYTES:
             raise Unreachable(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
         return answer
+
+    async def head(self, url: str) -> Answer:
+        """Send a HEAD; as `get`."""
+        return await self._request("HEAD", url, None, most=0)
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """
@@ -211,10 +229,14 @@ class Http:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 # The proxy's own address is the operator's choice.
-                connector=aiohttp.TCPConnector(resolver=self._checked_resolver()) if self._is_pinned else None,
-                timeout=aiohttp.ClientTimeout(total=self._timeout_s),
+                connector=aiohttp.TCPConnector(
+                    resolver=self._checked_resolver() if self._is_pinned else None, limit=self._connections
+                ),
+                timeout=aiohttp.ClientTimeout(total=self._timeout_s, connect=self._connect_s),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 middlewares=(_once,),
+                auto_decompress=not self._plain,
+                headers={"Accept-Encoding": "identity"} if self._plain else None,
             )
         try:
             async with self._session.request(
@@ -227,7 +249,7 @@ class Http:
                 allow_redirects=False,
                 **options,
             ) as response:
-                body = await response.content.read(most)
+                body = await response.content.read(most) if most else b""
                 while len(body) < most and not response.content.at_eof():
                     body += await response.content.read(most - len(body))
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
@@ -361,10 +383,23 @@ def _raise_unreachable(error: BaseException, url: str) -> NoReturn:
     The words of others are left out: they may quote the URL, or what the far side wrote. Then the error itself is not
     chained either, because a traceback would print it.
     """
+    kind = NotSent if _is_before_sending(error) else Unreachable
     # aiohttp wraps the system's error in one that prints its own objects.
     cause = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
     name, words = type(error).__name__, str(cause)[:200]
     private = ["://", *filter(None, re.split(r"[/?#]", url.partition("//")[2], maxsplit=1)[1:]), *url.split("?")[1:]]
     if not isinstance(cause, OSError) or any(one in text for one in private for text in (str(error), words)):
-        raise Unreachable(name) from None
-    raise Unreachable(f"{name}: {words}" if words else name) from error
+        raise kind(name) from None
+    raise kind(f"{name}: {words}" if words else name) from error
+
+
+def _is_before_sending(error: BaseException) -> bool:
+    """Whether the connection itself failed: name, socket, TLS or the proxy's CONNECT."""
+    # What raised the error has imported it, or is none of its errors: the short way of `read_once` must stay short.
+    aiohttp = sys.modules.get("aiohttp")
+    if aiohttp is None:
+        return False
+    # `ClientConnectorError` covers names, sockets and TLS handshakes; `ClientProxyConnectionError` is one of its kind.
+    return isinstance(
+        error, (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.ConnectionTimeoutError)
+    )

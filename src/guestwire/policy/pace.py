@@ -103,6 +103,18 @@ class Pace:
                 self._window(key).in_flight += 1
         return Slot(self, keys)
 
+    def room(self, keys: tuple[Key, ...], now: float) -> int:
+        """Return how many uses of these windows may start now."""
+        return min((self._room(key, now) for key in keys), default=1)
+
+    def _room(self, key: Key, now: float) -> int:
+        limit, window = self._limits.get(key[0]), self._windows.get(key)
+        if self._admitted_at(key, now) > now:
+            return 0
+        if limit is None:
+            return 1
+        return limit.count if window is None else limit.count - len(window.used_at) - window.in_flight
+
     def pause(self, key: Key, until: float) -> None:
         """A throttle: nothing of this key before `until`."""
         window = self._window(key)

@@ -81,8 +81,11 @@ def decide(
             return Retry(now + min(wait_s, MAX_THROTTLE_S) + 0.1 * jitter, reason, spent=False)
         case Refused(reason=reason):
             return GiveUp(PartState.DEAD, reason)
-        case Failed(reason=reason):
-            return _again_or_never(reason, attempt, now=now, queued_at=queued_at, jitter=jitter, policy=policy)
+        case Failed(reason=reason, retry_after_s=wait_s):
+            decision = _again_or_never(reason, attempt, now=now, queued_at=queued_at, jitter=jitter, policy=policy)
+            if isinstance(decision, Retry):
+                return msgspec.structs.replace(decision, at=max(decision.at, now + min(wait_s, MAX_THROTTLE_S)))
+            return decision
         case Unknown(reason=reason):
             return Check(now, reason)
 

@@ -106,19 +106,20 @@ def _content(draft: Draft, limits: Limits) -> Iterator[Finding]:
         if size > limits.max_text * 2 or not answer.choices:
             what = f"{size} bytes are more than an answer may have" if answer.choices else "the answer chooses nothing"
             yield Finding("answer.size", "answer", what, "answer with one of the reply's options")
-    elif draft.text.strip() or not draft.attachments:
+    elif draft.text.strip() or not (draft.attachments or draft.remote_files):
         yield from _text(draft.text, limits)
 
 
 def _files(draft: Draft, limits: Limits) -> Iterator[Finding]:
-    if len(draft.attachments) > limits.max_attachments:
+    files = len(draft.attachments) + len(draft.remote_files)
+    if files > limits.max_attachments:
         yield Finding(
             "attachments.too_many",
             "attachments",
-            f"{len(draft.attachments)} files are more than a message carries ({limits.max_attachments})",
+            f"{files} files are more than a message carries ({limits.max_attachments})",
             "send each with a message of its own",
         )
-    if draft.answer is not None and draft.attachments:
+    if draft.answer is not None and files:
         yield Finding("answer.and_file", "attachments", "an answer carries no file", "send it with another message")
     for attachment in draft.attachments:
         yield from _characters("attachments", attachment.name)

@@ -69,9 +69,10 @@ def message_of(part_id: PartId, body: PartBody, *, attempt: int, upload_id: str 
 
 
 def marks_of(body: PartBody, upload_id: str | None) -> tuple[str, ...]:
-    """Return what `reading.entity_of` finds in a history entry of this part: ids of attachments, payloads."""
+    """Return what tells a history entry of this part apart beside its text: ids or addresses of files, payloads."""
     payloads = [choice.payload for choice in body.answer.choices] if body.answer else []
-    return tuple(sorted([*payloads, *([upload_id] if upload_id else [])]))
+    addresses = [file.url for file in body.remote_files]
+    return tuple(sorted([*payloads, *addresses, *([upload_id] if upload_id else [])]))
 
 
 def join(attributes: dict[str, str] | None) -> Message:
