@@ -23,10 +23,9 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar
 import msgspec
 
 from guestwire.clock import Clock, SystemClock
-from guestwire.errors import ConfigError, Finding, GuestWireError, NotFound, Rejected, StoreError
+from guestwire.errors import AuthenticationError, ConfigError, Finding, NotFound, Rejected, StoreError
 from guestwire.feed import Feed, TypingFeed
 from guestwire.guests import Guests, fetch
-from guestwire.lane import Route
 from guestwire.model import (
     OPEN_STATES,
     TAKEN_STATES,
@@ -42,9 +41,11 @@ from guestwire.model import (
     Ticket,
 )
 from guestwire.policy.order import Reorder
-from guestwire.policy.pace import Limit, Pace
-from guestwire.policy.rules import check_draft
+from guestwire.policy.ways import check_message
+from guestwire.protocol.openmessaging import RECEIPT_REASONS
+from guestwire.receiving import Receiver, WebhookAnswer
 from guestwire.relay import Relay
+from guestwire.routes import caller_of, routes_of
 from guestwire.settings import Destination, RelaySettings, StoreSettings, ad_hoc, ambient_of, choose, load
 from guestwire.store.base import Intake, PartView, StoreStatus
 from guestwire.store.folder import Folder, RelayLock
@@ -52,6 +53,8 @@ from guestwire.store.sqlite import SqliteStore
 from guestwire.store.thread import StoreThread
 
 if TYPE_CHECKING:
+    from PureCloudPlatformClientV2 import ApiClient
+
     from guestwire.message import Message
 
 T = TypeVar("T")
@@ -113,6 +116,8 @@ class GuestWire:
         store_settings: Of the store.
         relay_settings: Patience of the relay.
         clock: The time.
+        api_clients: `ApiClient` objects of the official SDK, by name of the destination whose calls go through them;
+            see `guestwire.transports.sdk`.
     """
 
     def __init__(
@@ -124,7 +129,9 @@ class GuestWire:
         store_settings: StoreSettings | None = None,
         relay_settings: RelaySettings | None = None,
         clock: Clock | None = None,
+        api_clients: Mapping[str, ApiClient] | None = None,
     ) -> None:
+        self._api_clients = dict(api_clients or {})
         self._destinations = {destination.name: destination for destination in destinations}
         self.clock = clock or SystemClock()
         self._relay_mode = relay
@@ -132,7 +139,8 @@ class GuestWire:
         self._relay_settings = relay_settings or RelaySettings()
         self._path = store
         self.feed = Feed()
-        self._typing = TypingFeed()
+        #: Who is being typed to, live.
+        self.typing_feed = TypingFeed()
         self._relay: Relay | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -144,6 +152,8 @@ class GuestWire:
         self._reader: StoreThread
         #: Sessions, errands and conversations, by the caller's own keys of guests.
         self.guests = Guests(self)
+        #: What platforms POST to a webhook.
+        self.receiver = Receiver(self, tuple(self._destinations.values()))
 
     @classmethod
     def open(
@@ -278,27 +288,24 @@ class GuestWire:
             self._relay = None
 
     def _make_relay(self) -> Relay:
-        from guestwire.transports.webmessaging import WebMessagingTransport
-
         relay = Relay(
             self._writer,
             self._reader,
             clock=self.clock,
             settings=self._relay_settings,
             publish=self.feed.publish,
-            publish_typing=self._typing.publish,
+            publish_typing=self.typing_feed.publish,
         )
-        for destination in self._destinations.values():
-            pace = Pace(limits_of(destination))
-            transport = WebMessagingTransport(
-                destination,
+        relay.routes.update(
+            routes_of(
+                self._destinations.values(),
                 timing=self._relay_settings,
-                pace=pace,
                 clock=self.clock,
-                emit=relay.emitter(destination.name),
+                emitter=relay.emitter,
                 heard=self._has_heard,
+                api_clients=self._api_clients,
             )
-            relay.routes[destination.name] = Route(transport, pace, destination.retry)
+        )
         self._relay = relay
         return relay
 
@@ -360,6 +367,7 @@ class GuestWire:
         """
         drafts = [self.draft(message) for message in messages]
         intakes = self._intakes(drafts)
+        await self._probe(drafts)
         tickets: list[Ticket] = []
         for start in range(0, len(intakes), SUBMIT_SLICE):
             slice_ = intakes[start : start + SUBMIT_SLICE]
@@ -368,7 +376,9 @@ class GuestWire:
 
     async def submit_held(self, messages: Iterable[Message | Draft], batch: str) -> list[Ticket]:
         """Accept messages of a batch, at most 1,000: they enter their lanes only with `let_go`. Raises as `submit`."""
-        intakes = self._intakes([self.draft(message) for message in messages])
+        drafts = [self.draft(message) for message in messages]
+        intakes = self._intakes(drafts)
+        await self._probe(drafts)
         now = self.clock.now()
         return await self._writer.write(lambda store: store.add(intakes, now, held_by=batch))
 
@@ -400,11 +410,24 @@ class GuestWire:
                 found = tuple(msgspec.structs.replace(finding, path=f"[{number}].{finding.path}") for finding in found)
             findings += found
             if not found:
-                delivery = draft.delivery or self._destinations[draft.destination].delivery
-                intakes.append(Intake(draft, (PartBody(draft.text, draft.attributes, draft.answer),), delivery))
+                destination = self._destinations[draft.destination]
+                intakes.append(Intake(draft, (body_of(draft, destination),), draft.delivery or destination.delivery))
         if findings:
             raise Rejected(findings)
         return intakes
+
+    async def _probe(self, drafts: Sequence[Draft]) -> None:
+        """Look whether remote files can be fetched at all; the platform drops silently what it cannot."""
+        findings: list[Finding] = []
+        for number, draft in enumerate(drafts):
+            destination = self._destinations[draft.destination]
+            if draft.remote_files and destination.probe_links:
+                from guestwire.links import probe
+
+                path = f"[{number}].attachments" if len(drafts) > 1 else "attachments"
+                findings += await probe(draft.remote_files, destination, path)
+        if findings:
+            raise Rejected(findings)
 
     def check(self, message: Message | Draft) -> tuple[Finding, ...]:
         """Say everything that is wrong with a message, without storing anything."""
@@ -416,7 +439,7 @@ class GuestWire:
                 code="GW-N001",
                 hint=f"known: {', '.join(self._destinations)}",
             )
-        return check_draft(draft, destination.limits)
+        return check_message(draft, destination, self.clock.now())
 
     async def _add(self, intakes: Sequence[Intake]) -> list[Ticket]:
         now = self.clock.now()
@@ -482,7 +505,7 @@ class GuestWire:
             raise self._failure
         if self._relay is not None:
             for route in self._relay.routes.values():
-                if isinstance(route.trouble, GuestWireError) and route.trouble.code in ("GW-A001", "GW-A002"):
+                if isinstance(route.trouble, AuthenticationError | ConfigError):
                     raise route.trouble
 
     def show_typing(self, guest: GuestRef) -> bool:
@@ -594,13 +617,78 @@ class GuestWire:
         for reply in waiting.flush():
             yield reply
 
-    async def acknowledge(self, reply: Reply, *, consumer: str) -> None:
+    async def acknowledge(
+        self,
+        reply: Reply,
+        *,
+        consumer: str | None = None,
+        status: Literal["delivered", "read", "failed"] = "read",
+        reason: str | None = None,
+    ) -> None:
         """
-        Say that a reply has been dealt with, under a consumer's name; in any order.
+        Say what became of a reply: that a consumer has dealt with it, or that the guest has it.
 
-        What is not acknowledged is yielded again by `replies(consumer=...)` after a restart.
+        With a `consumer`, `replies(consumer=...)` does not yield it again. Without one this is a receipt: Open
+        Messaging is told ``Delivered`` or ``Failed``, by whichever process relays, again until it is taken; that a
+        guest has *read* it stands in the journal alone, because no platform takes more. Said twice, or out of order, it
+        changes nothing.
+
+        Args:
+            reply: From `replies`; its `seq` names it.
+            consumer: A name of the caller's; in any order.
+            status: Of a receipt.
+            reason: Of a failure: one of the platform's codes, such as ``MessageExpired``.
         """
-        await self._writer.write(partial(SqliteStore.acknowledge, sink=f"replies:{consumer}", seq=reply.seq))
+        if consumer is not None:
+            await self._writer.write(partial(SqliteStore.acknowledge, sink=f"replies:{consumer}", seq=reply.seq))
+            return
+        if reason is not None and (status != "failed" or reason not in RECEIPT_REASONS):
+            raise ConfigError(
+                "a receipt has a reason only where it failed, and the platform knows it by a code",
+                code="GW-C048",
+                hint=f"one of {', '.join(sorted(RECEIPT_REASONS))}",
+            )
+        now = self.clock.now()
+        await self.store_write(lambda store: store.note_receipt(reply.seq, status, now, reason))
+
+    async def receive_webhook(self, headers: Mapping[str, str], body: bytes) -> WebhookAnswer:
+        """
+        Take what a platform POSTs to a webhook: for a server of one's own. `guestwire up --webhook-port` has one.
+
+        Args:
+            headers: Of the request, compared without case where the mapping does.
+            body: The raw bytes: the signature is over them, not over what they mean.
+
+        Returns:
+            The status to answer with. 200 only when everything that it brought is on disk.
+        """
+        return await self.receiver.receive(headers, body)
+
+    async def refresh_token(self, to: str | None = None) -> None:
+        """
+        Fetch an OAuth token now: a way to see before the first message that the credentials are good.
+
+        Args:
+            to: Name of a destination; None: the default.
+
+        Raises:
+            AuthenticationError: They are not.
+            GuestWireError: GW-A003, the platform cannot be asked.
+        """
+        from guestwire.transports.rest import RestTransport
+
+        destination = self.destination if to is None else self._destinations[to]
+        relay = self._relay
+        transport = None if relay is None else relay.routes[destination.name].transport
+        if isinstance(transport, RestTransport):
+            await transport.refresh()
+            return
+        # Another process relays, or none does yet: its token is its own, so these credentials are only tried.
+        caller = caller_of(destination, timing=self._relay_settings, clock=self.clock, api_clients=self._api_clients)
+        try:
+            await caller.refresh()
+        finally:
+            await caller.close()
 
     def typing(self) -> contextlib.AbstractContextManager[asyncio.Queue[tuple[GuestRef, float]]]:
         """
@@ -608,7 +696,7 @@ class GuestWire:
 
         Live only, never stored; nothing comes where another process is the relay.
         """
-        return self._typing.watch()
+        return self.typing_feed.watch()
 
     async def fetch(self, reply: Reply, file: ReceivedFile) -> bytes:
         """
@@ -646,6 +734,21 @@ class GuestWire:
         raise NotFound("no message was ever submitted for this guest", code="GW-N003", hint="check the guest's key")
 
 
+def body_of(draft: Draft, destination: Destination) -> PartBody:
+    """Return what of a draft goes on the wire."""
+    asks = destination.read_receipt if draft.read_receipt is None else draft.read_receipt
+    return PartBody(
+        draft.text,
+        draft.attributes,
+        draft.answer,
+        remote_files=draft.remote_files,
+        profile=draft.profile,
+        content_type=draft.content_type,
+        conversation=draft.conversation,
+        read_receipt=asks,
+    )
+
+
 async def _until_reply(news: asyncio.Queue[Sequence[JournalEntry]], until: float | None, now: float) -> None:
     """Return when a reply was stored, when news may have been missed (no entries), or when a wait is over."""
     with contextlib.suppress(TimeoutError):
@@ -657,23 +760,6 @@ async def _until_reply(news: asyncio.Queue[Sequence[JournalEntry]], until: float
 
 #: Journal events after which nothing more happens to a part by itself.
 SETTLING = frozenset({"part.accepted", "part.dead", "part.expired", "part.parked"})
-
-
-def limits_of(destination: Destination) -> list[Limit]:
-    """Return the windows that the settings ask for."""
-    if not destination.pace:
-        return []
-    limits = destination.limits
-    new_guests = destination.max_new_guests_per_min
-    return [
-        *([] if new_guests is None else [Limit("max_new_guests_per_min", new_guests, 60.0)]),
-        Limit("messages_per_s", limits.messages_per_s, 1.0),
-        Limit("requests_per_min", limits.requests_per_min, 60.0),
-        Limit("configures_per_min", limits.configures_per_min, 60.0),
-        Limit("connects_per_min", limits.connects_per_min, 60.0),
-        Limit("health_checks_per_min", limits.health_checks_per_min, 60.0),
-        Limit("history_per_min", limits.history_per_min, 60.0),
-    ]
 
 
 def default_folder(settings: StoreSettings, origins: Mapping[str, str], destination: Destination) -> Path:

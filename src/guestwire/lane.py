@@ -9,10 +9,13 @@ import msgspec
 from guestwire.errors import GuestWireError
 from guestwire.model import Errand, GuestRef, PartId, PartState
 from guestwire.policy import check
-from guestwire.policy.pace import Key, Pace
+from guestwire.policy.pace import Key, Pace, Slot
 from guestwire.settings import RetrySettings
 from guestwire.store.base import Head, LaneRow, Sending
 from guestwire.transports.base import LaneInfo, Transport
+
+#: Errands that wait for no message, and for which no message waits; the first kind first.
+OVERTAKING = ("sign_in", "receipt")
 
 
 class Route(msgspec.Struct):
@@ -23,11 +26,26 @@ class Route(msgspec.Struct):
     retry: RetrySettings
     trouble: GuestWireError | None = None
     """Why none of its lanes can move; None while they can."""
+    shared: tuple[Key, ...] = ()
+    """Windows that all its lanes share. The relay takes a place in each before it begins a message. None: every guest
+    has windows of his own, and the transport takes their places."""
+    waiting: dict[GuestRef, None] = {}
+    """Lanes that wait for a place in them, in the order in which they came."""
+    wake_at: float = float("inf")
+    """When there may be one, in seconds since the epoch; infinity: when an attempt ends."""
 
 
 def lane_info(row: LaneRow) -> LaneInfo:
     """Return what a transport has to know of a lane."""
-    return LaneInfo(row.guest_ref, row.token, row.session_state, auth=row.auth, seen_at=row.seen_at)
+    return LaneInfo(
+        row.guest_ref,
+        row.token,
+        row.session_state,
+        auth=row.auth,
+        seen_at=row.seen_at,
+        guest=row.guest,
+        conversation_id=row.conversation_id,
+    )
 
 
 class Lane:
@@ -51,6 +69,7 @@ class Lane:
         "running",
         "sending",
         "settled",
+        "slot",
         "stale",
         "tried_part",
         "upload_tries",
@@ -65,6 +84,8 @@ class Lane:
         #: The oldest part that has not ended; None while it is on its way, or not known.
         self.head = row.head
         self.sending: Sending | None = None
+        #: The place of the next attempt in the windows that all lanes share, from the choice to the commit.
+        self.slot: Slot | None = None
         #: The last part was accepted, and what comes next is in the store: begun unseen, with the settling of the last.
         self.settled = False
         #: What `head` says is not what the store will say when the changes under way are in it.
@@ -99,21 +120,29 @@ class Lane:
         return (self.head is None or self.head.state is PartState.PARKED) and not self.errands and self.sending is None
 
     @property
+    def errand_keys(self) -> tuple[Key, ...]:
+        """The windows that a request beside messages needs."""
+        if not self.route.shared:
+            return self.keys
+        return tuple(key for key in self.route.shared if not key[0].startswith("messages"))
+
+    @property
     def keys(self) -> tuple[Key, ...]:
         """The windows that a message of this lane needs."""
-        return (("messages_per_s", self.guest), ("requests_per_min", self.guest))
+        return self.route.shared or (("messages_per_s", self.guest), ("requests_per_min", self.guest))
 
 
 def next_errand(errands: Sequence[Errand], head: Head | None) -> Errand | None:
     """
     Return the errand whose turn it is; None while it is a message's.
 
-    Errands and messages of a lane have one order. Two things break it: a parked message waits for a person, so errands
-    do not wait for it; and a sign-in is what a message, or its check, may be waiting for.
+    Errands and messages of a lane have one order. Three things break it: a parked message waits for a person, so no
+    errand waits for it; a sign-in is what a message, or its check, may be waiting for; and a receipt is about a reply.
     """
-    sign_in = next((errand for errand in errands if errand.kind == "sign_in"), None)
-    if sign_in is not None:
-        return sign_in
+    for kind in OVERTAKING:
+        found = next((errand for errand in errands if errand.kind == kind), None)
+        if found is not None:
+            return found
     if head is not None and head.state is PartState.CHECKING:
         return None
     first = errands[0] if errands else None

@@ -52,6 +52,7 @@ from guestwire.transports.base import (
     HistoryUnreadable,
     LaneHeld,
     LaneReady,
+    NoHistory,
     Noted,
     TransportEvent,
     Uploaded,
@@ -168,6 +169,8 @@ class Relay(Steering):
                     self._match(guest, entities)
                 case HistoryUnreadable(guest, reason, retry_s):
                     self._history_unreadable(guest, reason, retry_s)
+                case NoHistory(guest, reason):
+                    self._no_history(guest, reason)
                 case SessionChanged(guest, state, _, _, token):
                     self._session_changed(guest, state, token)
                     self._changes.append(event)
@@ -222,16 +225,20 @@ class Relay(Steering):
             return False
         if (head is None and not lane.settled) or (head is not None and head.state is not PartState.QUEUED):
             return False
-        if not lane.route.transport.is_ready(lane.guest):
+        transport = lane.route.transport
+        if not transport.is_ready(lane.guest):
             self._want(lane, urgent=False)
-            return False
+            if not transport.is_ready(lane.guest):
+                return False
         held = lane.route.pace.admits(lane.keys, now)
         if held is not None:
-            self._timer(lane, min(held.until, now + 1.0))
+            self._held(lane, held)
             return False
         if head is not None and head.blob is not None and head.upload_id is None:
             self._upload(lane, head)
             return False
+        if lane.route.shared:
+            lane.slot = lane.route.pace.take(lane.keys, now)
         return True
 
     # --- step ---
@@ -248,6 +255,7 @@ class Relay(Steering):
             result = await self._commit_later(changes, begins, error)
         self._stepped(result)
         if len(result.begun) < len(begins):
+            self._free_slots(begins)
             self._not_begun(begins, result)
         await self._tell(result.entries)
         if result.replaced:
@@ -335,8 +343,17 @@ class Relay(Steering):
             lane.head = lane.check = None
             lane.settled = lane.replaced = False
             self.in_flight += 1
+            slot, lane.slot = lane.slot, None
             lane.route.transport.send(
-                Attempt(sending.part_id, sending.guest_ref, sending.attempt, sending.body, sending.upload_id)
+                Attempt(
+                    sending.part_id,
+                    sending.guest_ref,
+                    sending.attempt,
+                    sending.body,
+                    sending.upload_id,
+                    sending.queued_at,
+                    slot,
+                )
             )
         for entry in result.entries:
             if entry.event == "part.accepted" and entry.guest_ref in self._lanes:
@@ -448,6 +465,8 @@ class Relay(Steering):
                 if lane.errands:
                     lane.settled = False  # what comes next is known, and perhaps it is not a message
                 if lane.sending is None and not lane.stale:
+                    if lane.head is not None and (row.head is None or row.head.part_id != lane.head.part_id):
+                        lane.check = None  # settled by somebody else: a receipt, a person
                     lane.head = row.head
                 self._touch(lane)
             elif route is not None:
@@ -497,6 +516,9 @@ class Relay(Steering):
             if lane is not None and lane.awake_at == at:
                 lane.awake_at = float("inf")
                 self._touch(lane)
+        for route in self.routes.values():
+            if route.waiting and route.wake_at <= now:
+                self._wake_waiting(route, now)
 
     def _next_at(self, deadline: float | None) -> float | None:
         if self._hot or self._changes:
@@ -504,6 +526,7 @@ class Relay(Steering):
         moments = [self._poll_at if deadline is None else deadline]
         if self._timers:
             moments.append(self._timers[0][0])
+        moments += [route.wake_at for route in self.routes.values() if route.waiting]
         if self._next_due_at is not None and deadline is None:
             moments.append(max(self._next_due_at, self._work_at))
         return min(moments)

@@ -18,7 +18,7 @@ import msgspec
 
 from guestwire.clock import Clock
 from guestwire.errors import GuestWireError
-from guestwire.lane import Lane, Route, next_errand
+from guestwire.lane import OVERTAKING, Lane, Route, next_errand
 from guestwire.model import (
     Accepted,
     Auth,
@@ -38,6 +38,7 @@ from guestwire.model import (
     Unknown,
 )
 from guestwire.policy import check
+from guestwire.policy.pace import Held
 from guestwire.policy.retry import (
     MAX_THROTTLE_S,
     Check,
@@ -76,6 +77,10 @@ FILE_GONE = frozenset({4008, 4009, 4010})
 FILE_LOST = frozenset({"GW-S011", "GW-S012", "GW-S014"})
 #: An errand that fails for the moment is tried so often in all.
 ERRAND_TRIES = 5
+#: A receipt is worth more patience: nobody asks for it again.
+RECEIPT_TRIES = 12
+#: Who stands in line for a window looks at least this often, in seconds.
+LINE_S = 1.0
 #: A store that fails is tried again after this, in seconds. Nothing is sent meanwhile.
 STORE_RETRY_S = 1.0
 
@@ -156,8 +161,11 @@ class Steering:
         lane.stale = True
         self.in_flight -= 1
         now = self._clock.now()
+        lane.route.wake_at = float("-inf")  # its place is free
         if isinstance(outcome, Throttled):
             self._pause_scope(lane, outcome, now)
+        if isinstance(outcome, Accepted) and outcome.conversation_id is not None:
+            lane.info = msgspec.structs.replace(lane.info, conversation_id=outcome.conversation_id)
         lane.settled = isinstance(outcome, Accepted) and not lane.errands
         if sending.upload_id is not None and isinstance(outcome, Refused | Failed) and outcome.code in FILE_GONE:
             # Surely not accepted, and the next attempt brings the file again.
@@ -171,29 +179,66 @@ class Steering:
             jitter=self._draw(),
             policy=lane.route.retry,
         )
-        self._carry_out(lane, sending.part_id, sending.attempt, decision)
+        self._carry_out(lane, sending.part_id, sending.attempt, decision, outcome.evidence)
         if isinstance(decision, GiveUp) and decision.state is not PartState.PARKED:
             self._discard(lane, sending.upload_id)
         self._touch(lane)
 
+    def _held(self, lane: Lane, held: Held) -> None:
+        """A window is full: the lane waits for its time, or in line with the others that share it."""
+        route, now = lane.route, self._clock.now()
+        if not route.shared:
+            self._timer(lane, min(held.until, now + 1.0))
+            return
+        route.waiting[lane.guest] = None
+        route.wake_at = min(route.wake_at, held.until, now + LINE_S)
+
+    def _wake_waiting(self, route: Route, now: float) -> None:
+        """Let as many of those in line look again as there are places."""
+        room = route.pace.room(route.shared, now)
+        while room > 0 and route.waiting:
+            guest = next(iter(route.waiting))
+            del route.waiting[guest]
+            if guest in self._lanes:
+                self._hot[guest] = None
+                room -= 1
+        # Those who were woken take their places in this turn; when another will be free, the first that finds none
+        # says. Should nobody take one, they are asked again soon.
+        route.wake_at = now + LINE_S
+
+    def _free_slots(self, guests: Sequence[GuestRef]) -> None:
+        """Nothing was begun for these after all: the places that were taken for them are free."""
+        for guest in guests:
+            lane = self._lanes.get(guest)
+            if lane is not None and lane.slot is not None:
+                lane.slot.unused()
+                lane.slot = None
+                lane.route.wake_at = float("-inf")
+
     def _pause_scope(self, lane: Lane, outcome: Throttled, now: float) -> None:
         """A throttle names a scope; whatever counts in it waits."""
+        until = now + min(outcome.retry_after_s, MAX_THROTTLE_S)
         name = {"session": "messages_per_s", "connection": "requests_per_min"}.get(outcome.scope)
-        if name is not None:
-            lane.route.pace.pause((name, lane.guest), now + min(outcome.retry_after_s, MAX_THROTTLE_S))
+        if lane.route.shared:
+            lane.route.pace.pause(lane.route.shared[0], until)
+        elif name is not None:
+            lane.route.pace.pause((name, lane.guest), until)
 
-    def _carry_out(self, lane: Lane, part_id: PartId, attempt: int, decision: Decision) -> None:
+    def _carry_out(
+        self, lane: Lane, part_id: PartId, attempt: int, decision: Decision, evidence: dict[str, Any] | None = None
+    ) -> None:
+        """Make a change of a decision; `evidence` goes into the journal with it."""
+        found = evidence or {}
         match decision:
             case Settle():
                 pass  # confirmed above, as any echo
-            case Retry(at, reason, spent, possible_duplicate):
-                self._changes.append(
-                    Requeue(part_id, attempt, at, reason, spent=spent, possible_duplicate=possible_duplicate)
-                )
+            case Retry(at, reason, spent, doubtful):
+                change = Requeue(part_id, attempt, at, reason, spent=spent, possible_duplicate=doubtful, evidence=found)
+                self._changes.append(change)
             case Check(_, reason):
-                self._changes.append(Suspect(part_id, attempt, reason))
+                self._changes.append(Suspect(part_id, attempt, reason, found))
             case GiveUp(state, reason):
-                self._changes.append(End(part_id, attempt, state, reason))
+                self._changes.append(End(part_id, attempt, state, reason, evidence=found))
 
     def _lane_ready(self, guest: GuestRef, replaced: bool) -> None:
         lane = self._lanes.get(guest)
@@ -314,6 +359,17 @@ class Steering:
             case check.Unsettleable(why):
                 self._unsettled(lane, lane.head, why)
 
+    def _no_history(self, guest: GuestRef, reason: str) -> None:
+        """Nothing can be looked up: what a check could not say is decided at once."""
+        lane = self._lanes.get(guest)
+        if lane is None:
+            return
+        lane.looking = False
+        if lane.check is None or lane.head is None:
+            self._touch(lane)
+        else:
+            self._unsettled(lane, lane.head, reason)
+
     def _look_again(self, lane: Lane, at: float) -> None:
         lane.look_at = at
         self._touch(lane)
@@ -428,7 +484,7 @@ class Steering:
         if errand is None:
             return False
         # A sign-in is what a lane may be paused for.
-        wait_until = lane.errand_at if errand.kind == "sign_in" else max(lane.errand_at, lane.paused_until)
+        wait_until = lane.errand_at if errand.kind in OVERTAKING else max(lane.errand_at, lane.paused_until)
         if wait_until > now:
             self._timer(lane, wait_until)
             return True
@@ -436,7 +492,7 @@ class Steering:
         join = errand.body.get("attributes") if errand.kind == "join" else None
         if lane.info.join != join:
             lane.info = msgspec.structs.replace(lane.info, join=join)
-        held = lane.route.pace.admits(lane.keys, now)
+        held = lane.route.pace.admits(lane.errand_keys, now)
         if held is not None:
             self._timer(lane, min(held.until, now + 1.0))
         elif self._has_no_session(lane) and errand.kind in ("close", "clear"):
@@ -463,7 +519,8 @@ class Steering:
         now = self._clock.now()
         lane.errand_tries += 1
         reason = getattr(outcome, "reason", "")
-        is_over = isinstance(outcome, Accepted | Refused) or lane.errand_tries >= ERRAND_TRIES
+        tries = RECEIPT_TRIES if errand.kind == "receipt" else ERRAND_TRIES
+        is_over = isinstance(outcome, Accepted | Refused) or lane.errand_tries >= tries
         if not is_over:
             wait_s = outcome.retry_after_s if isinstance(outcome, Throttled) else 0.0
             retry = lane.route.retry

@@ -1052,11 +1052,18 @@ class TestSqliteStore(StoreContract):
         ("journal", 2),
         ("journal_of_part", 1),
         ("begin", 4),
-        ("accept", 6),
+        ("accept", 7),
         ("requeue", 6),
         ("suspect", 4),
         ("finish", 5),
         ("lane", 5),
+        ("anchor", 3),
+        ("errand_before", 2),
+        ("waiting_receipts", 2),
+        ("place_receipts", 3),
+        ("reply_receipt", 1),
+        ("wants_receipts", 1),
+        ("received", 4),
     )
 
     @pytest.mark.parametrize(("name", "values"), HOT)

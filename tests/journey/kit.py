@@ -12,7 +12,7 @@ from guestwire import Destination, GuestWire, JournalEntry, Message, RelaySettin
 from guestwire.client import RelayMode
 from guestwire.clock import Clock
 from guestwire.emulator.app import Emulator
-from guestwire.settings import StoreSettings
+from guestwire.settings import Secret, StoreSettings
 from guestwire.store.sqlite import SqliteStore
 
 #: How long a test waits for what must come, in seconds.
@@ -28,6 +28,29 @@ FAST: dict[str, Any] = {"echo_delay_ms": "0-2", "history_lag_s": 0.02}
 def destination(genesys: Emulator, **changes: Any) -> Destination:
     """Where the emulator is."""
     return Destination(name="emulator", url=genesys.url, deployment_id=genesys.deployment_id, **changes)
+
+
+def kiosk(genesys: Emulator, **changes: Any) -> Destination:
+    """The emulator's Open Messaging integration."""
+    return rest_destination(
+        genesys, name="kiosk", transport="openmessaging", integration_id=genesys.integration_id, **changes
+    )
+
+
+def own_gateway(genesys: Emulator, **changes: Any) -> Destination:
+    """The emulator as a gateway that serves the tutorial contract."""
+    return rest_destination(genesys, name="tutorial", transport="rest-contract", **changes)
+
+
+def rest_destination(genesys: Emulator, **changes: Any) -> Destination:
+    """A destination with the emulator's OAuth client and webhook secret, where nothing else is said."""
+    known: dict[str, Any] = {
+        "url": genesys.url,
+        "client_id": genesys.client_id,
+        "client_secret": Secret(genesys.client_secret),
+        "webhook_secret": Secret(genesys.webhook_secret),
+    }
+    return Destination(**(known | changes))
 
 
 def make_wire(

@@ -341,13 +341,13 @@ def test_init_warns_about_what_it_could_not_look_at(cli: Cli, genesys: Any) -> N
 
 
 def test_init_asks_on_a_terminal(cli: Cli) -> None:
-    """For the region and the deployment id, and no more; nothing is written without an answer."""
+    """For way out, region and deployment id, and no more; nothing is written without an answer."""
     away = {"HTTPS_PROXY": "http://127.0.0.1:1"}
-    shown = on_terminal(cli, ["init"], b"eu-west-1\n3f0c9a4e-5b1d-4c8a-9e27-6d2f8b7a1c50\n", **away)
+    shown = on_terminal(cli, ["init"], b"\neu-west-1\n3f0c9a4e-5b1d-4c8a-9e27-6d2f8b7a1c50\n", **away)
     assert "Region of your org" in shown
     assert "Deployment id" in shown
     assert 'region = "eu-west-1"' in (cli.folder / "guestwire.toml").read_text()
-    assert "GW-U002" in on_terminal(cli, ["init", "--file", "other.toml"], b"\n")
+    assert "GW-U002" in on_terminal(cli, ["init", "--file", "other.toml"], b"\n\n")
     assert not (cli.folder / "other.toml").exists()
 
 

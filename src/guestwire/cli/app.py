@@ -22,6 +22,7 @@ from guestwire.cli.common import (
     To,
     Yes,
     attributes,
+    is_url,
     moment_of,
     one_of,
     place,
@@ -111,7 +112,9 @@ def send(
     region: Region = None,
     deployment_id: DeploymentId = None,
     text_file: Annotated[Path | None, typer.Option("--text-file", metavar="FILE", help="Read the text there.")] = None,
-    file: Annotated[str | None, typer.Option("--file", metavar="PATH", help="A file that goes with it.")] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", metavar="PATH|URL", help="A file that goes with it; REST ways take its URL.")
+    ] = None,
     quick_reply: Annotated[
         str | None, typer.Option("--quick-reply", metavar="LABEL[=PAYLOAD]", help="Answer with this quick reply.")
     ] = None,
@@ -120,6 +123,13 @@ def send(
         typer.Option("--answer", metavar="N|LABEL|FIELD=VALUE", help="Answer the newest reply that offers something."),
     ] = None,
     attr: Annotated[list[str] | None, typer.Option("--attr", metavar="NAME=VALUE", help="Custom attribute.")] = None,
+    conversation: Annotated[
+        str | None, typer.Option("--conversation", metavar="ID", help="Where it belongs; tutorial contract alone.")
+    ] = None,
+    html: Annotated[bool, typer.Option("--html", help="The text is HTML; tutorial contract alone.")] = False,
+    read_receipt: Annotated[
+        bool | None, typer.Option("--read-receipt/--no-read-receipt", help="Ask for, or send, receipts.")
+    ] = None,
     key: Annotated[
         str | None, typer.Option("--key", metavar="KEY", help="Idempotency key: same key, same message.")
     ] = None,
@@ -148,7 +158,7 @@ def send(
       guestwire send --guest 42 --answer 2
     """
     from guestwire.cli import attaching, sending
-    from guestwire.model import Draft, GuestKey
+    from guestwire.model import Draft, GuestKey, RemoteFile
 
     one_of("--wait", wait, ("accepted", "reply", "none"))
     if not guest:
@@ -168,6 +178,10 @@ def send(
         text=_text(text, text_file) if needs_text or text is not None or text_file is not None else "",
         answer=None if quick_reply is None else attaching.quick_reply_of(quick_reply),
         attributes=attributes(attr or []),
+        remote_files=(RemoteFile(url=file),) if is_url(file) else (),
+        content_type="text/html" if html else "text/plain",
+        conversation=conversation,
+        read_receipt=read_receipt,
         key=key,
         not_before=moment_of("--not-before", not_before),
         expires_at=moment_of("--expires-at", expires_at),
@@ -175,7 +189,7 @@ def send(
     if draft.expires_at is not None and draft.expires_at <= time.time():
         raise usage("--expires-at lies in the past", "such a message would never be sent")
     options = sending.SendOptions(
-        file=None if file is None else Path(file),
+        file=None if file is None or is_url(file) else Path(file),
         answers=tuple(answer or ()),
         wait=wait,
         timeout_s=timeout,
@@ -308,6 +322,13 @@ def up(
     deployment_id: DeploymentId = None,
     store: Store = None,
     pace: Pacing = "on",
+    webhook_port: Annotated[
+        int | None,
+        typer.Option("--webhook-port", metavar="PORT", min=0, max=65535, help="Receive a platform's webhook there."),
+    ] = None,
+    webhook_host: Annotated[
+        str, typer.Option("--webhook-host", metavar="ADDRESS", help="Address to receive it on.")
+    ] = "127.0.0.1",
 ) -> int:
     """
     Relay what is queued, until stopped.
@@ -320,13 +341,14 @@ def up(
       guestwire up
       guestwire up --to web
       guestwire up --gateway http://127.0.0.1:8700
+      guestwire up --to kiosk --webhook-port 8480
     """
     from guestwire.cli import watching
 
     where = place(
         to=to, gateway=gateway, region=region, deployment_id=deployment_id, store=store, pace=pace, every=True
     )
-    return run(lambda: watching.up(where))
+    return run(lambda: watching.up(where, webhook_host, webhook_port))
 
 
 # --- looking ---
@@ -610,19 +632,32 @@ def guests_export(
 
 @app.command()
 def init(
+    transport: Annotated[
+        str | None,
+        typer.Option("--transport", metavar="NAME", help="webmessaging, openmessaging or rest-contract."),
+    ] = None,
     region: Annotated[str | None, typer.Option("--region", metavar="NAME", help="Region of the org.")] = None,
     deployment_id: Annotated[
         str | None, typer.Option("--deployment-id", metavar="UUID", help="Messenger deployment.")
     ] = None,
+    integration_id: Annotated[
+        str | None, typer.Option("--integration-id", metavar="UUID", help="Open Messaging integration.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", metavar="NAME", help="Of the gc tool: has the OAuth client.")
+    ] = None,
     gateway: Gateway = None,
     origin: Annotated[str | None, typer.Option("--origin", metavar="URL", help="Sent as the Origin header.")] = None,
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Of the destination.")] = "web",
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Of the destination; else web, open or gate.")
+    ] = None,
     file: Annotated[Path, typer.Option("--file", metavar="FILE", help="Where to write it.")] = Path("guestwire.toml"),
 ) -> int:
     """
     Write a destination into guestwire.toml.
 
-    Asks for what is not given, and looks whether the deployment is there.
+    Asks for what is not given, and looks whether it is there. Secrets are neither asked for nor written: they stay in
+    the environment or in a profile of the gc tool.
 
     \b
     Examples:
@@ -630,10 +665,41 @@ def init(
       guestwire init --gateway http://127.0.0.1:8700 --name emulator
       guestwire init --region eu-west-1 \\
         --deployment-id 3f0c9a4e-5b1d-4c8a-9e27-6d2f8b7a1c50
+      guestwire init --region eu-west-1 --profile prod \\
+        --integration-id b7f1c6d2-0c35-4c0e-8f0a-53a9d8e0a3f4
     """
     from guestwire.cli import setup
 
-    return setup.init(region=region, deployment_id=deployment_id, gateway=gateway, origin=origin, name=name, file=file)
+    wishes = setup.Wishes(
+        transport=transport,
+        region=region,
+        deployment_id=deployment_id,
+        integration_id=integration_id,
+        profile=profile,
+        gateway=gateway,
+        origin=origin,
+        name=name,
+    )
+    return setup.init(wishes, file)
+
+
+@app.command()
+def doctor(to: To = None, as_json: AsJson = False) -> int:
+    """
+    Look whether destinations would work.
+
+    Names, TLS, clock, credentials, permissions, ids, limits, store. Nothing is sent to anybody. Exit code 9 if a check
+    failed.
+
+    \b
+    Examples:
+      guestwire doctor
+      guestwire doctor --to kiosk
+      guestwire doctor --json | jq 'select(.status == "fail")'
+    """
+    from guestwire.cli import doctoring
+
+    return doctoring.doctor(to=to, as_json=as_json)
 
 
 @config_app.command("show")

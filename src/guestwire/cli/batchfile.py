@@ -21,14 +21,14 @@ from typing import Any
 import msgspec
 
 from guestwire.cli import attaching
-from guestwire.cli.common import moment, usage
+from guestwire.cli.common import is_url, moment, usage
 from guestwire.errors import ConfigError
-from guestwire.model import Draft, GuestKey
+from guestwire.model import Draft, GuestKey, RemoteFile
 
 #: Longest line that is read, in characters. The gateway takes 4,096 bytes of text.
 MAX_LINE = 1_000_000
 #: Columns that mean something; attributes are ``attr.<name>``.
-COLUMNS = ("id", "guest", "text", "file", "quick_reply", "not_before")
+COLUMNS = ("id", "guest", "text", "file", "quick_reply", "conversation", "not_before")
 #: One of these makes a message.
 CONTENT = ("text", "file", "quick_reply")
 DELIMITERS = (",", ";", "\t")
@@ -254,7 +254,7 @@ class BatchFile:
             raise ConfigError(
                 f"'{self.path}': {'; '.join(problems)}",
                 code="GW-C063",
-                hint="columns are guest, text, file, quick_reply, id, not_before and attr.*; map others with --map",
+                hint=f"columns are {', '.join(COLUMNS)} and attr.*; map others with --map",
             )
         self.columns = names
         return ours
@@ -308,7 +308,8 @@ class BatchFile:
 
     def _row(self, number: int, values: dict[str, str], source: dict[str, str]) -> Row | BadRow:
         file = not_before = None
-        if values.get("file"):
+        url = values["file"] if is_url(values.get("file")) else None
+        if values.get("file") and url is None:
             try:
                 file = attaching.locate(values["file"], self.path.parent, self._files_from)
             except ValueError as error:
@@ -327,6 +328,8 @@ class BatchFile:
             text=values.get("text", ""),
             answer=attaching.quick_reply_of(values["quick_reply"]) if values.get("quick_reply") else None,
             attributes=attributes,
+            remote_files=() if url is None else (RemoteFile(url=url),),
+            conversation=values.get("conversation") or None,
             key=values.get("id") or f"row:{self.digest}:{number}",
             not_before=not_before,
         )

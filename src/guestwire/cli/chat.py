@@ -62,7 +62,7 @@ from guestwire.cli.chatting_words import (
 from guestwire.cli.common import Place, run, stop_at_once
 from guestwire.cli.sending import wire_of
 from guestwire.client import GuestWire
-from guestwire.errors import AuthenticationError, GuestWireError, Rejected
+from guestwire.errors import AuthenticationError, ConfigError, GuestWireError, Rejected
 from guestwire.model import Attachment, Draft, GuestKey, GuestRef, JournalEntry, Reply
 from guestwire.policy.rules import BLOCKED_EXTENSIONS, check_file
 from guestwire.store.sqlite import SqliteStore
@@ -263,7 +263,7 @@ class Chat:
                 try:
                     self._wire.raise_failure()
                     told = ""
-                except AuthenticationError as error:
+                except (AuthenticationError, ConfigError) as error:
                     if error.message != told:
                         told = error.message
                         yield Mistake(f"{show.printable(error.message)}; {show.printable(error.hint)}")

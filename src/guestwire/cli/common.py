@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeGuard, TypeVar
 
 import msgspec
 import typer
@@ -135,8 +135,8 @@ def _chosen(loaded: Loaded, to: str | None) -> Destination:
     return destination
 
 
-def ask_emulator(gateway: str) -> str | None:
-    """Ask an emulator on this machine for its deployment id; None where there is none to ask."""
+def ask_emulator(gateway: str, what: str = "deployment_id") -> str | None:
+    """Ask an emulator on this machine for its deployment id, or another fact; None where there is none to ask."""
     from http.client import HTTPConnection, HTTPException
     from urllib.parse import urlsplit
 
@@ -147,12 +147,13 @@ def ask_emulator(gateway: str) -> str | None:
     connection = HTTPConnection(address.hostname or "", address.port or 80, timeout=3)
     try:
         connection.request("GET", "/_emulator/state")
-        found = msgspec.json.decode(connection.getresponse().read(1_000_000))["deployment_id"]
+        found = msgspec.json.decode(connection.getresponse().read(1_000_000))[what]
     except (OSError, HTTPException, msgspec.DecodeError, KeyError, TypeError):
+        noun, flag = what.partition("_")[0], what.replace("_", "-")
         raise ConfigError(
             f"nothing that is an emulator answers at {gateway}",
             code="GW-C042",
-            hint="start one with 'guestwire emulate', or name the deployment with --deployment-id",
+            hint=f"start one with 'guestwire emulate', or name the {noun} with --{flag}",
         ) from None
     finally:
         connection.close()
@@ -291,6 +292,11 @@ def moment(text: str) -> float:
         return at.timestamp()
     except OverflowError:
         raise ValueError(f"'{text[:60]}' is out of range") from None
+
+
+def is_url(file: str | None) -> TypeGuard[str]:
+    """Whether what names a file is an address: the platform will fetch it."""
+    return file is not None and file.lower().startswith(("http://", "https://"))
 
 
 def moment_of(flag: str, text: str | None) -> float | None:

@@ -17,7 +17,7 @@ from guestwire.cli import batch as batches
 from guestwire.cli.batchfile import BatchFile
 from guestwire.cli.common import Place, require_store, run, summary, usage
 from guestwire.client import GuestWire, MessageStatus, RelayMode
-from guestwire.errors import AuthenticationError, Finding, NotFound, Rejected
+from guestwire.errors import AuthenticationError, ConfigError, Finding, NotFound, Rejected
 from guestwire.model import TAKEN_STATES, Draft, JournalEntry, PartState, Reply, Ticket
 from guestwire.policy.forecast import forecast
 from guestwire.store.base import PartView
@@ -93,7 +93,7 @@ async def send(where: Place, draft: Draft, options: SendOptions) -> int:
         except asyncio.CancelledError:
             show.say(f"stored as {ticket.message_id}, and stays queued unless it was accepted meanwhile")
             raise
-        except AuthenticationError:
+        except (AuthenticationError, ConfigError):
             show.say(f"stored as {ticket.message_id}, and stays queued")
             raise
         parts = await wire.store_read(lambda store: store.message_parts(ticket.message_id, with_text=False))
@@ -335,7 +335,7 @@ async def _batch(wire: GuestWire, file: BatchFile, options: BatchOptions) -> int
             else:
                 counts = await batches.wait(wire, tickets)
                 code = batches.exit_code(counts)
-        except (asyncio.CancelledError, AuthenticationError):
+        except (asyncio.CancelledError, AuthenticationError, ConfigError):
             counts = await batches.count(wire, tickets)
             show.say(f"{summary(counts)}; what is queued stays queued: run the same command again, or 'guestwire up'")
             raise

@@ -17,23 +17,26 @@ from guestwire.cli import content, show
 from guestwire.cli.common import Place, require_store, stop_at_once, summary
 from guestwire.cli.sending import wire_of
 from guestwire.client import GuestWire, Status
-from guestwire.errors import AuthenticationError, NotFound
-from guestwire.model import JournalEntry, PartBody, PartId, PartState, Reply
+from guestwire.errors import AuthenticationError, ConfigError, NotFound
+from guestwire.model import RECEIPT_STATES, JournalEntry, PartBody, PartId, PartState, Reply
 from guestwire.store.base import PartView
 
 #: `--what` to the beginnings of journal events.
 KINDS: dict[str, tuple[str, ...]] = {
     "messages": ("part.", "upload."),
     "replies": ("reply.",),
-    "receipts": tuple(f"part.{state.value}" for state in (PartState.DELIVERED, PartState.READ, PartState.FAILED)),
+    "receipts": (
+        "receipt.",
+        *(f"{what}.{state.value}" for what in ("part", "reply") for state in RECEIPT_STATES.values()),
+    ),
     "sessions": ("session.", "lane.", "guest.", "destination.", "config.", "wire.", "relay."),
     "errands": ("errand.",),
     "all": ("",),
 }
 
 
-async def up(where: Place) -> int:
-    """Relay until told to stop."""
+async def up(where: Place, webhook_host: str, webhook_port: int | None) -> int:
+    """Relay until told to stop; and receive a platform's webhook, where a port is given."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -45,7 +48,11 @@ async def up(where: Place) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told)
-    async with wire_of(where, "required") as wire, _forwarding(wire, where):
+    async with (
+        wire_of(where, "required") as wire,
+        _forwarding(wire, where),
+        _receiving(wire, webhook_host, webhook_port),
+    ):
         for warning in wire.folder.warnings:
             show.warn(warning)
         names = ", ".join(repr(each.name) for each in (where.destination, *where.others) if each is not None)
@@ -59,7 +66,7 @@ async def up(where: Place) -> int:
                 show.say("reached again")
             try:
                 wire.raise_failure()
-            except AuthenticationError as error:
+            except (AuthenticationError, ConfigError) as error:
                 # Not the end: somebody may mend it, and then the relay goes on. What to mend is said once.
                 if not troubles <= told_before:
                     show.say(f"  {show.printable(error.hint)}")
@@ -67,6 +74,19 @@ async def up(where: Place) -> int:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), 1.0)
     return 0
+
+
+@contextlib.asynccontextmanager
+async def _receiving(wire: GuestWire, host: str, port: int | None) -> AsyncIterator[None]:
+    """Receive webhooks for the length of the block, if a port is given."""
+    if port is None:
+        yield
+        return
+    from guestwire.webhook import WebhookServer
+
+    async with WebhookServer(wire, host=host, port=port) as server:
+        show.say(f"receiving webhooks on {server.url}")
+        yield
 
 
 @contextlib.asynccontextmanager

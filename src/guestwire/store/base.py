@@ -23,6 +23,7 @@ from guestwire.model import (
     Delivery,
     Draft,
     Errand,
+    GuestKey,
     GuestRef,
     JournalEntry,
     MessageId,
@@ -60,6 +61,7 @@ class Requeue(msgspec.Struct, frozen=True):
     spent: bool = True
     possible_duplicate: bool = False
     evidence: dict[str, Any] = {}
+    """For the journal: ids and codes of the answer that led here."""
 
 
 class Suspect(msgspec.Struct, frozen=True):
@@ -68,6 +70,7 @@ class Suspect(msgspec.Struct, frozen=True):
     part_id: PartId
     attempt: int
     reason: str
+    evidence: dict[str, Any] = {}
 
 
 class End(msgspec.Struct, frozen=True):
@@ -79,6 +82,7 @@ class End(msgspec.Struct, frozen=True):
     reason: str
     unsent: bool = False
     """It is still queued: given up before this attempt was made, because its file cannot go."""
+    evidence: dict[str, Any] = {}
 
 
 class Expire(msgspec.Struct, frozen=True):
@@ -223,6 +227,10 @@ class LaneRow(msgspec.Struct, frozen=True):
     """In the order of their turn."""
     seen_at: float | None = None
     """Up to then nothing that was said to the guest is missing here."""
+    guest: GuestKey = GuestKey("")
+    """The caller's word for him; empty where the way out does not tell it."""
+    conversation_id: str | None = None
+    """Where his last accepted message went, where the platform said so."""
 
     def __repr__(self) -> str:
         return f"LaneRow({self.guest_ref})"  # not the token

@@ -35,6 +35,8 @@ class Connection:
         self._folder = folder
         self._min_free_bytes = int(min_free_disk_mb * 1_000_000)
         self._entries: list[JournalEntry] = []
+        #: Of destinations, which never change it.
+        self._transports: dict[str, str] = {}
         self._new_id = IdMaker()
         with explained(folder), folder.opening():
             self._vault = Vault(folder.keys)

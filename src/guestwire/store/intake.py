@@ -177,6 +177,8 @@ class IntakeVerbs(Lanes):
                 "add_part", (part_id, message_id, guest_ref, position, lane_seq, now, sealed, blob, size, now, now)
             )
             part_ids.append(part_id)
+        if draft.read_receipt is not None:
+            self._run("read_receipt", (int(draft.read_receipt), guest_ref))
         return Ticket(message_id, tuple(part_ids), guest_ref)
 
     def _keep_file(self, guest_ref: GuestRef, body: PartBody, attachments: Sequence[Attachment]) -> PartBody:
@@ -193,6 +195,11 @@ class IntakeVerbs(Lanes):
         more: list[str] = []
         if draft.answer is not None:
             more.append(msgspec.json.encode(draft.answer).decode())
+        for extra in (draft.remote_files, draft.profile, draft.conversation):
+            if extra:
+                more.append(msgspec.json.encode(extra).decode())
+        if draft.content_type != "text/plain":
+            more.append(draft.content_type)
         for attachment in draft.attachments:
             more += [attachment.name, attachment.mime, self._vault.digest(GuestRef(""), attachment.content)]
         return self._vault.index("payload", draft.guest, draft.text, attributes, *more)

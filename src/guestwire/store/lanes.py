@@ -7,7 +7,18 @@ from collections.abc import Iterable
 import msgspec
 
 from guestwire.errors import StoreError
-from guestwire.model import Auth, Delivery, Errand, GuestRef, MessageId, PartBody, PartId, PartState, SessionState
+from guestwire.model import (
+    Auth,
+    Delivery,
+    Errand,
+    GuestKey,
+    GuestRef,
+    MessageId,
+    PartBody,
+    PartId,
+    PartState,
+    SessionState,
+)
 from guestwire.store.base import Due, Head, LaneRow
 from guestwire.store.connection import SQL, Connection
 
@@ -45,11 +56,14 @@ class Lanes(Connection):
                 sealed_auth,
                 followed,
                 seen_at,
+                sealed_key,
+                conversation_id,
             ) = row
             try:
                 token = self._vault.open(guest_ref, f"guests.token.{guest_ref}", sealed).decode()
                 auth = self._open_auth(guest_ref, sealed_auth)
                 errands = self._errands(guest_ref)
+                guest = self._told_key(destination, guest_ref, sealed_key)
             except StoreError:
                 continue
             found.append(
@@ -67,9 +81,20 @@ class Lanes(Connection):
                     bool(followed),
                     errands,
                     seen_at,
+                    guest,
+                    conversation_id,
                 )
             )
         return found
+
+    def _told_key(self, destination: str, guest_ref: GuestRef, sealed: bytes) -> GuestKey:
+        """Open the caller's word for a guest where the way out tells it; a session has a token in its place."""
+        transport = self._transports.get(destination)
+        if transport is None:
+            transport = self._transports[destination] = self._rows("destination", (destination,))[0][0]
+        if transport == "webmessaging":
+            return GuestKey("")
+        return GuestKey(self._vault.open(guest_ref, f"guests.guest_key.{guest_ref}", sealed).decode())
 
     def waiting_guests(self) -> list[GuestRef]:
         """Whom a relay has to know of at its start, though their lanes are not due: followed, or with errands."""

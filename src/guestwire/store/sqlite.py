@@ -8,20 +8,17 @@ name. A `SqliteStore` belongs to one thread; relay and client each reach it thro
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import msgspec
 
 from guestwire.model import (
-    OPEN_STATES,
-    TAKEN_STATES,
-    Accepted,
     Auth,
     AuthChanged,
     CaughtUp,
     GuestRef,
     PartId,
     PartState,
-    Reply,
     SessionChanged,
 )
 from guestwire.store.base import (
@@ -42,11 +39,10 @@ from guestwire.store.base import (
     StepResult,
     Suspect,
 )
-from guestwire.store.errands import Errands
-from guestwire.store.views import Views
+from guestwire.store.facts import Facts
 
 
-class SqliteStore(Errands, Views):
+class SqliteStore(Facts):
     """One connection to a store, with every verb."""
 
     def take_over(self, now: float) -> int:
@@ -128,46 +124,6 @@ class SqliteStore(Errands, Views):
                 self._note(now, event, guest_ref, part_id, detail)
         return None
 
-    def _confirm(self, change: Confirm, now: float) -> GuestRef | None:
-        row = self._row("part", (change.part_id,))
-        if row is None:
-            return None  # the tracingId of another client of the same session
-        _, guest_ref, state, attempt, _, gateway_id, channel_message_id, sent_at = row
-        accepted = change.accepted
-        if PartState(state) in TAKEN_STATES:
-            names = (accepted.gateway_id, accepted.channel_message_id)
-            if gateway_id in names or (channel_message_id is not None and channel_message_id in names):
-                return GuestRef(guest_ref)
-            if not self._is_known_duplicate(change.part_id, accepted):
-                detail = {"gateway_id": accepted.gateway_id, "first": gateway_id, "source": accepted.source}
-                self._note(now, "part.duplicate_seen", guest_ref, change.part_id, detail)
-            return GuestRef(guest_ref)
-        if PartState(state) not in OPEN_STATES:
-            detail = {"gateway_id": accepted.gateway_id, "state": state, "source": accepted.source}
-            self._note(now, "part.accepted_after_end", guest_ref, change.part_id, detail)
-        self._run(
-            "accept",
-            (accepted.gateway_id, accepted.channel_message_id, accepted.at, now, now, change.part_id),
-        )
-        self._run("anchor", (accepted.channel_message_id or accepted.gateway_id, guest_ref))
-        detail = {
-            "attempt": attempt,
-            "gateway_id": accepted.gateway_id,
-            "gateway_time": accepted.at,
-            "source": accepted.source,
-            "was": state,
-            "latency_ms": round((now - sent_at) * 1000, 1) if sent_at is not None else None,
-        }
-        self._note(now, "part.accepted", guest_ref, change.part_id, detail)
-        return GuestRef(guest_ref)
-
-    def _is_known_duplicate(self, part_id: PartId, accepted: Accepted) -> bool:
-        """Whether this second entry of a part was told before: its echo may come on every socket of the session."""
-        return any(
-            entry.event == "part.duplicate_seen" and entry.detail["gateway_id"] == accepted.gateway_id
-            for entry in self.journal_of(part_id)
-        )
-
     def _move(self, change: Requeue | Suspect | End, fence: int, now: float) -> GuestRef | None:
         row = self._row("part", (change.part_id,))
         if row is None:
@@ -193,17 +149,28 @@ class SqliteStore(Errands, Views):
                 self._note(now, event, guest_ref, change.part_id, detail)
             case Suspect():
                 self._run("suspect", (now, now, change.reason, change.part_id))
-                detail = {"attempt": attempt, "reason": change.reason}
+                detail = {"attempt": attempt, "reason": change.reason, **change.evidence}
                 self._note(now, "part.checking", guest_ref, change.part_id, detail)
             case End():
-                self._finish(change.part_id, guest_ref, change.state, change.reason, now, attempt)
+                self._finish(change.part_id, guest_ref, change.state, change.reason, now, attempt, change.evidence)
                 self._end_siblings(message_id, change.part_id, guest_ref, change.state, now)
         return GuestRef(guest_ref)
 
-    def _finish(self, part_id: str, guest_ref: str, state: PartState, reason: str, now: float, attempt: int) -> None:
+    def _finish(
+        self,
+        part_id: str,
+        guest_ref: str,
+        state: PartState,
+        reason: str,
+        now: float,
+        attempt: int,
+        evidence: dict[str, Any] | None = None,
+    ) -> None:
         ended_at = None if state is PartState.PARKED else now
         self._run("finish", (state.value, now, ended_at, reason, part_id))
-        self._note(now, f"part.{state.value}", guest_ref, part_id, {"attempt": attempt, "reason": reason})
+        self._note(
+            now, f"part.{state.value}", guest_ref, part_id, {"attempt": attempt, "reason": reason, **(evidence or {})}
+        )
 
     def _end_siblings(self, message_id: str, part_id: str, guest_ref: str, state: PartState, now: float) -> None:
         """Half a message is worse than none: what is left of it waits for a person, or is too old as well."""
@@ -278,18 +245,3 @@ class SqliteStore(Errands, Views):
         if auth is None:
             return None
         return self._vault.seal(guest_ref, f"guests.auth.{guest_ref}", msgspec.json.encode(auth))
-
-    def _hear(self, guest_ref: GuestRef, reply: Reply, now: float) -> None:
-        place = f"replies.body.{guest_ref}.{reply.gateway_id}"
-        sealed = self._vault.seal(guest_ref, place, msgspec.json.encode(reply))
-        before = self._db.total_changes()
-        self._run("hear", (guest_ref, reply.gateway_id, now, reply.kind, sealed))
-        if self._db.total_changes() != before:
-            detail = {
-                "reply": self._db.last_insert_rowid(),
-                "gateway_id": reply.gateway_id,
-                "kind": reply.kind,
-                "source": reply.source,
-                "gateway_time": reply.at,
-            }
-            self._note(now, "reply.received", guest_ref, None, detail)

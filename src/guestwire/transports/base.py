@@ -24,6 +24,7 @@ from guestwire.model import (
     Entity,
     Errand,
     File,
+    GuestKey,
     GuestRef,
     Outcome,
     PartBody,
@@ -32,6 +33,7 @@ from guestwire.model import (
     SessionChanged,
     SessionState,
 )
+from guestwire.policy.pace import Slot
 
 
 class LaneInfo(msgspec.Struct, frozen=True):
@@ -48,6 +50,10 @@ class LaneInfo(msgspec.Struct, frozen=True):
     """Attributes for the Join of a new session."""
     seen_at: float | None = None
     """Up to then nothing that was said to the guest is missing; None: nobody knows."""
+    guest: GuestKey = GuestKey("")
+    """The caller's word for him, where the way out has to tell it: a REST platform knows guests by it."""
+    conversation_id: str | None = None
+    """Where his last message went, where the platform said so."""
 
     def __repr__(self) -> str:
         return f"LaneInfo({self.guest_ref})"  # the token is a credential
@@ -62,6 +68,10 @@ class Attempt(msgspec.Struct, frozen=True):
     body: PartBody
     upload_id: str | None = None
     """Of its file, which is at the platform."""
+    said_at: float = 0.0
+    """When it entered its lane, in seconds since the epoch: the same on every attempt."""
+    slot: Slot | None = None
+    """Its place in the windows, where the relay has taken it: it is answered when the attempt is."""
 
 
 class Upload(msgspec.Struct, frozen=True):
@@ -115,6 +125,13 @@ class HistoryUnreadable(msgspec.Struct, frozen=True):
     guest_ref: GuestRef
     reason: str
     retry_s: float
+
+
+class NoHistory(msgspec.Struct, frozen=True):
+    """Nothing can be looked up for this guest, now or later: the check ends without having seen anything."""
+
+    guest_ref: GuestRef
+    reason: str
 
 
 class HeardReply(msgspec.Struct, frozen=True):
@@ -173,6 +190,7 @@ TransportEvent = (
     | Attempted
     | HistoryRead
     | HistoryUnreadable
+    | NoHistory
     | HeardReply
     | HeardTyping
     | CaughtUp
@@ -206,7 +224,7 @@ class Transport(Protocol):
         """Put a part on the wire. `Attempted` follows, surely, once for each call."""
 
     def look(self, guest: GuestRef, anchor: str | None) -> None:
-        """Read the guest's history down to an anchor. `HistoryRead` or `HistoryUnreadable` follows."""
+        """Read the guest's history down to an anchor. `HistoryRead`, `HistoryUnreadable` or `NoHistory` follows."""
 
     def upload(self, upload: Upload) -> None:
         """Bring a part's file to the platform. `Uploaded` follows, surely; asking for the same part twice is once."""

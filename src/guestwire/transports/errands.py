@@ -95,6 +95,8 @@ class Errands:
                 self._spawn(self._sign_in(line, errand))
             case "sign_out":
                 self._spawn(self._sign_out(line, errand))
+            case "receipt":
+                self.end(line, errand, Refused(0, "web messaging takes no receipts"))
 
     def ended(self, line: Line, kind: str, outcome: Outcome, result: dict[str, Any] | None = None) -> None:
         """Something happened that ends an errand of this kind, if one is under way."""

@@ -26,7 +26,9 @@ CREATE TABLE guests (
     paused_reason TEXT,
     auth BLOB,                          -- sealed; tokens of a guest who has signed in
     is_followed INTEGER NOT NULL DEFAULT 0, -- its session is kept open for ever
-    seen_at REAL                        -- when its replies were last complete; NULL: never, or no session
+    seen_at REAL,                       -- when its replies were last complete; NULL: never, or no session
+    conversation_id TEXT,               -- where its last accepted message went, where the platform said so
+    read_receipt INTEGER NOT NULL DEFAULT 0 -- its replies are reported as delivered by themselves
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX guests_by_hash ON guests (destination, guest_hash);
 CREATE INDEX guests_followed ON guests (guest_ref) WHERE is_followed;
@@ -109,7 +111,8 @@ CREATE TABLE replies (
     gateway_id TEXT NOT NULL,
     at REAL NOT NULL,
     kind TEXT NOT NULL,
-    body BLOB                           -- sealed; NULL after its retention
+    body BLOB,                          -- sealed; NULL after its retention
+    receipt TEXT                        -- delivered | read | failed: what became of it here; NULL: nothing was said
 ) STRICT;
 CREATE UNIQUE INDEX replies_by_id ON replies (guest_ref, gateway_id);
 
@@ -126,12 +129,17 @@ CREATE TABLE errands (
 ) STRICT;
 CREATE INDEX errands_queued ON errands (guest_ref, seq) WHERE state = 'queued';
 
+-- What far sides reported. One that comes before its message is accepted waits here for it.
 CREATE TABLE receipts (
-    part_id TEXT NOT NULL,
-    state TEXT NOT NULL,                -- delivered | read | failed
+    guest_ref TEXT NOT NULL,
+    gateway_id TEXT NOT NULL,           -- '': it has none
+    channel_message_id TEXT NOT NULL,   -- ours, the part's id; '': it has none
+    status TEXT NOT NULL,               -- as the wire has it
+    part_id TEXT,                       -- NULL: of no part that is known
     at REAL NOT NULL,
-    source TEXT NOT NULL,
-    PRIMARY KEY (part_id, state)
+    gateway_time TEXT,
+    reasons TEXT NOT NULL,              -- JSON: codes
+    PRIMARY KEY (guest_ref, gateway_id, channel_message_id, status)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE cursors (

@@ -58,7 +58,7 @@ SELECT message_id, guest_ref, state, attempt, fence, gateway_id, channel_message
 -- name: accept
 UPDATE parts
 SET state = 'accepted', gateway_id = ?, channel_message_id = ?, gateway_time = ?, changed_at = ?, ended_at = ?,
-    reason = NULL
+    reason = NULL, conversation_id = ?
 WHERE id = ?
 
 -- name: requeue
@@ -92,7 +92,7 @@ UPDATE parts SET state = 'sending', attempt = attempt + 1, fence = ?, sent_at = 
 UPDATE guests SET next_at = ?, priority = ? WHERE guest_ref = ? AND (next_at IS NOT ? OR priority <> ?)
 
 -- name: anchor
-UPDATE guests SET anchor = ? WHERE guest_ref = ?
+UPDATE guests SET anchor = ?1, conversation_id = coalesce(?2, conversation_id) WHERE guest_ref = ?3
 
 -- name: session
 UPDATE guests SET session_state = ?, session_expires_at = ? WHERE guest_ref = ?
@@ -111,7 +111,7 @@ SELECT min(next_at) FROM guests WHERE next_at > ?
 
 -- name: guest
 SELECT destination, token, session_state, anchor, paused_until, priority, next_at, auth, is_followed,
-       seen_at
+       seen_at, guest_key, conversation_id
 FROM guests
 WHERE guest_ref = ?
 
@@ -183,8 +183,10 @@ WHERE session_state = 'live' AND coalesce(seen_at, 0) < ?1 AND (session_expires_
 ORDER BY coalesce(seen_at, 0) LIMIT ?3
 
 -- name: errand_before
--- A sign-in breaks the order: it is what a message may be waiting for, and never holds one up.
-SELECT 1 FROM errands WHERE guest_ref = ? AND state = 'queued' AND seq < ? AND kind <> 'sign_in' LIMIT 1
+-- Two break the order and never hold a message up: a sign-in is what it may be waiting for, and a receipt is about
+-- something else.
+SELECT 1 FROM errands
+WHERE guest_ref = ? AND state = 'queued' AND seq < ? AND kind NOT IN ('sign_in', 'receipt') LIMIT 1
 
 -- name: errand_guests
 SELECT DISTINCT guest_ref FROM errands WHERE state = 'queued' LIMIT ?
@@ -294,3 +296,39 @@ SELECT value FROM meta WHERE key = ?
 
 -- name: set_meta
 INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+
+-- name: read_receipt
+UPDATE guests SET read_receipt = ?1 WHERE guest_ref = ?2 AND read_receipt <> ?1
+
+-- name: wants_receipts
+SELECT read_receipt FROM guests WHERE guest_ref = ?
+
+-- name: reply_receipt
+SELECT guest_ref, gateway_id, receipt FROM replies WHERE seq = ?
+
+-- name: set_reply_receipt
+UPDATE replies SET receipt = ? WHERE seq = ?
+
+-- name: add_receipt
+INSERT INTO receipts (guest_ref, gateway_id, channel_message_id, status, part_id, at, gateway_time, reasons)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+
+-- name: part_named
+-- By our own name for it, or the gateway's.
+SELECT id, state FROM parts WHERE guest_ref = ?1 AND id = ?2
+UNION ALL
+SELECT id, state FROM parts WHERE guest_ref = ?1 AND gateway_id = ?3 AND gateway_id IS NOT NULL
+LIMIT 1
+
+-- name: waiting_receipts
+-- In any order: they are joined, not assigned.
+SELECT status, gateway_time, reasons FROM receipts WHERE guest_ref = ? AND gateway_id = ? AND part_id IS NULL
+
+-- name: place_receipts
+UPDATE receipts SET part_id = ? WHERE guest_ref = ? AND gateway_id = ? AND part_id IS NULL
+
+-- name: received
+UPDATE parts SET state = ?, changed_at = ?, reason = coalesce(?, reason) WHERE id = ?
+
+-- name: guest_destination
+SELECT d.transport FROM guests g JOIN destinations d ON d.name = g.destination WHERE g.guest_ref = ?

@@ -1,0 +1,166 @@
+"""
+From destinations to the routes that a relay drives: which transport, which windows, whose token.
+
+Windows of REST ways count by token, because the platform does: destinations with one OAuth client share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from guestwire.clock import Clock
+from guestwire.errors import ConfigError
+from guestwire.lane import Route
+from guestwire.net import Http, tls_of
+from guestwire.policy.pace import Key, Limit, Pace
+from guestwire.settings import Destination, RelaySettings
+from guestwire.transports.base import Emit, Transport
+
+if TYPE_CHECKING:
+    from PureCloudPlatformClientV2 import ApiClient
+
+    from guestwire.transports.calls import Caller
+    from guestwire.transports.reads import Heard
+
+ApiClients = Mapping[str, "ApiClient"]
+
+
+def routes_of(
+    destinations: Iterable[Destination],
+    *,
+    timing: RelaySettings,
+    clock: Clock,
+    emitter: Callable[[str], Emit],
+    heard: Heard,
+    api_clients: ApiClients,
+) -> dict[str, Route]:
+    """
+    Make the routes of destinations, by name.
+
+    Args:
+        destinations: Where messages may go.
+        timing: The relay's patience.
+        clock: The time.
+        emitter: Gives what the transport of a destination calls for each event.
+        heard: Which replies are known already.
+        api_clients: The official SDK's clients, by name of the destination whose calls go through them.
+    """
+    routes: dict[str, Route] = {}
+    paces: dict[str, Pace] = {}
+    for destination in destinations:
+        name = destination.name
+        if destination.transport == "webmessaging":
+            from guestwire.transports.webmessaging import WebMessagingTransport
+
+            pace = Pace(session_limits(destination))
+            sessions = WebMessagingTransport(
+                destination, timing=timing, pace=pace, clock=clock, emit=emitter(name), heard=heard
+            )
+            routes[name] = Route(sessions, pace, destination.retry)
+        else:
+            owner = token_owner(destination)
+            pace = paces.setdefault(owner, Pace(token_limits(destination)))
+            shared = _shared_keys(owner)
+            transport = _rest(
+                destination,
+                caller_of(destination, timing=timing, clock=clock, api_clients=api_clients),
+                timing=timing,
+                pace=pace,
+                keys=shared,
+                clock=clock,
+                emit=emitter(name),
+            )
+            routes[name] = Route(transport, pace, destination.retry, shared=shared)
+    return routes
+
+
+def _rest(
+    destination: Destination,
+    caller: Caller,
+    *,
+    timing: RelaySettings,
+    pace: Pace,
+    keys: tuple[Key, ...],
+    clock: Clock,
+    emit: Emit,
+) -> Transport:
+    from guestwire.transports.openmessaging import OpenMessagingTransport
+    from guestwire.transports.rest_contract import RestContractTransport
+
+    kind = OpenMessagingTransport if destination.transport == "openmessaging" else RestContractTransport
+    return kind(destination, caller, timing=timing, pace=pace, keys=keys, clock=clock, emit=emit)
+
+
+def caller_of(destination: Destination, *, timing: RelaySettings, clock: Clock, api_clients: ApiClients) -> Caller:
+    """
+    Make what calls the platform of a REST destination.
+
+    Raises:
+        ConfigError: GW-C049, web messaging has no token, and no calls.
+    """
+    from guestwire.transports.calls import HttpCaller
+    from guestwire.transports.oauth import tokens_of
+
+    if destination.transport == "webmessaging":
+        raise ConfigError(
+            f"destination '{destination.name}' is web messaging, which needs no OAuth token",
+            code="GW-C049",
+            hint="there is nothing to fetch: a guest's session token is made here",
+        )
+    api_client = api_clients.get(destination.name)
+    if api_client is not None:
+        from guestwire.transports.sdk import sdk_caller_of
+
+        return sdk_caller_of(destination, api_client, clock=clock, timing=timing)
+    secure = destination.gateway.startswith("https:")
+    http = Http(
+        tls=tls_of(destination) if secure else None,
+        proxy=destination.proxy_for(destination.host),
+        timeout_s=timing.answer_s,
+        connect_s=min(timing.connect_timeout_s, timing.answer_s),
+        connections=destination.limits.max_in_flight + 2,  # a token and a look beside the messages
+        plain=True,
+    )
+    return HttpCaller(destination.gateway, http, tokens_of(destination, http, clock=clock))
+
+
+def token_owner(destination: Destination) -> str:
+    """Name whom the platform counts: the OAuth client where there is one."""
+    return destination.name if destination.client_id is None else f"{destination.token_url} {destination.client_id}"
+
+
+def _shared_keys(owner: str) -> tuple[Key, ...]:
+    return tuple((name, owner) for name in ("requests_per_min", "messages_per_min", "messages_per_s", "in_flight"))
+
+
+def token_limits(destination: Destination) -> list[Limit]:
+    """Return the windows of a token."""
+    limits = destination.limits
+    together = Limit("in_flight", limits.max_in_flight, 0.0)
+    if not destination.pace:
+        return [together]
+    for_messages = max(1, limits.requests_per_min - limits.reserve_per_min)
+    return [
+        together,
+        Limit("requests_per_min", limits.requests_per_min, 60.0),
+        Limit("messages_per_min", for_messages, 60.0),
+        Limit("messages_per_s", limits.messages_per_s, 1.0),
+    ]
+
+
+def session_limits(destination: Destination) -> list[Limit]:
+    """Return the windows of web messaging."""
+    if not destination.pace:
+        return []
+    limits = destination.limits
+    new_guests = destination.max_new_guests_per_min
+    return [
+        *([] if new_guests is None else [Limit("max_new_guests_per_min", new_guests, 60.0)]),
+        Limit("messages_per_s", limits.messages_per_s, 1.0),
+        Limit("requests_per_min", limits.requests_per_min, 60.0),
+        Limit("configures_per_min", limits.configures_per_min, 60.0),
+        Limit("connects_per_min", limits.connects_per_min, 60.0),
+        Limit("health_checks_per_min", limits.health_checks_per_min, 60.0),
+        Limit("history_per_min", limits.history_per_min, 60.0),
+    ]
