@@ -48,6 +48,10 @@ class Admin:
             web.get("/_emulator/trigger", self.list_triggers),
             web.post("/_emulator/trigger", self.trigger),
             web.get("/_emulator/events", self.events),
+            web.get("/_emulator/webhooks", self.list_webhooks),
+            web.get("/_emulator/webhook", self.webhook),
+            web.put("/_emulator/webhook", self.set_webhook),
+            web.post("/_emulator/webhook", self.set_webhook),
             web.post("/_emulator/reset", self.reset),
         ]
 
@@ -140,6 +144,26 @@ class Admin:
         except AgentError as error:
             return _problem(409, str(error))
         return json_response(done, 201)
+
+    async def list_webhooks(self, request: web.Request) -> web.Response:
+        """GET the deliveries to the webhook, oldest first."""
+        return json_response(self._world.webhooks.describe())
+
+    async def webhook(self, request: web.Request) -> web.Response:
+        """GET where webhooks go."""
+        return json_response({"url": self._world.webhooks.url})
+
+    async def set_webhook(self, request: web.Request) -> web.Response:
+        """PUT or POST ``{"url": …}``: where webhooks go from now on; empty: nowhere."""
+        data = await read_json(request)
+        url = data.get("url") if isinstance(data, dict) else None
+        if not isinstance(url, str):
+            return _problem(400, 'wanted: {"url": "http://127.0.0.1:…"}, or an empty one for none')
+        try:
+            self._world.webhooks.set_url(url)
+        except AgentError as error:
+            return _problem(400, str(error))
+        return json_response({"url": url})
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """GET what happens from now on, as server-sent events, until the client or the emulator ends it."""

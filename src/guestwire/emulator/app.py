@@ -22,9 +22,13 @@ from aiohttp import WSMsgType, web
 
 from guestwire.emulator import admin, orders, page, triggers, views
 from guestwire.emulator.agents import load_script
+from guestwire.emulator.edge import Edge
+from guestwire.emulator.httpfaults import HttpFaults
+from guestwire.emulator.posting import Poster
 from guestwire.emulator.records import Abort, Close, Connection, Logged
 from guestwire.emulator.rest import Rest, error
 from guestwire.emulator.settings import EmulatorSettings
+from guestwire.emulator.webhooks import Post
 from guestwire.emulator.world import World
 from guestwire.errors import ConfigError
 
@@ -65,6 +69,9 @@ class Emulator:
         self._closing: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = float("inf")
+        self._edge = Edge(self)
+        self._http_faults = HttpFaults(self, self._edge)
+        self._poster = Poster(self._posted)
 
     def __repr__(self) -> str:
         return f"<Emulator {self._url or 'not started'}>"
@@ -91,6 +98,31 @@ class Emulator:
         """The one deployment there is."""
         return self.world.deployment_id
 
+    @property
+    def organization_id(self) -> str:
+        """The organisation."""
+        return self.world.platform.conversations.organization_id
+
+    @property
+    def integration_id(self) -> str:
+        """The one Open Messaging integration there is."""
+        return self.world.platform.guests.integration_id
+
+    @property
+    def client_id(self) -> str:
+        """The one OAuth client there is."""
+        return self.world.platform.oauth.client_id
+
+    @property
+    def client_secret(self) -> str:
+        """Its secret; the trigger `rotate_secret` draws another."""
+        return self.world.platform.oauth.client_secret
+
+    @property
+    def webhook_secret(self) -> str:
+        """What webhooks are signed with."""
+        return self.world.webhooks.secret
+
     def now(self) -> float:
         """The emulator's time, in seconds since the epoch."""
         return self._clock() + self._offset_s
@@ -106,10 +138,12 @@ class Emulator:
         """
         rest, api = Rest(self), admin.Admin(self)
         app = web.Application(
-            middlewares=[api.guard, rest.hosts, rest.faults],
+            middlewares=[api.guard, rest.hosts, self._http_faults.strike],
             client_max_size=self.settings.max_file_kb * 1400 + 65536,  # an agent's file in base64, and the rest
         )
-        app.add_routes([web.get("/v1", self._serve_websocket), *rest.routes(), *api.routes(), *page.routes()])
+        app.add_routes(
+            [web.get("/v1", self._serve_websocket), *rest.routes(), *self._edge.routes(), *api.routes(), *page.routes()]
+        )
         listener = _listen(self.settings.port)
         try:
             self._tls = _tls(self.settings)
@@ -126,6 +160,8 @@ class Emulator:
         """Close every connection and the port. May be called twice."""
         self._forget_timer()
         self.world.feed.close()
+        self._http_faults.release()
+        await self._poster.close()
         for connected in list(self._sockets.values()):
             self.world.lost(connected.connection)
             connected.abort()
@@ -155,6 +191,19 @@ class Emulator:
     def requests(self) -> list[dict[str, Any]]:
         """The log of requests: ``GET /_emulator/requests``."""
         return views.requests_of(self.world)
+
+    def webhooks(self) -> list[dict[str, Any]]:
+        """The deliveries to the webhook, with their attempts: ``GET /_emulator/webhooks``."""
+        return self.world.webhooks.describe()
+
+    def set_webhook(self, url: str) -> None:
+        """
+        POST to this address from now on; empty: nowhere. ``PUT /_emulator/webhook``.
+
+        Raises:
+            AgentError: It is not on this machine.
+        """
+        self.world.webhooks.set_url(url)
 
     def inject(self, kind: str, **fault: Any) -> str:
         """
@@ -231,6 +280,8 @@ class Emulator:
 
     def reset(self) -> None:
         """Forget everything but the settings and close every connection: ``POST /_emulator/reset``."""
+        self._poster.forget()
+        self._http_faults.release()
         self.world.reset()
         self._offset_s = 0.0
         self._forget_timer()
@@ -249,12 +300,20 @@ class Emulator:
         if due is not None and due <= self.now():
             delivery.run_due(self.now())
             due = delivery.next_due()
+        for post in self.world.webhooks.take_posts():
+            self._poster.post(post)
+        for attempt in self.world.webhooks.take_given_up():
+            self._poster.give_up(attempt)
         for connection in delivery.take_touched():
             connected = self._sockets.get(connection.number)
             if connected is not None and connected.connection is connection:
                 self._carry_out(connected)
         if due is not None and due < self._timer_due:
             self._set_timer(due)
+
+    def _posted(self, post: Post, outcome: int | str) -> None:
+        self.world.webhooks.answered(post, outcome, self.now())
+        self.pump()
 
     def _set_timer(self, due: float) -> None:
         self._forget_timer()

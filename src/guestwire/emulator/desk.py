@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from guestwire.emulator import answers
+from guestwire.emulator import answers, normalized
 from guestwire.emulator.agents import Action, Script, disconnect_event
 from guestwire.emulator.delivery import Delivery
 from guestwire.emulator.ledger import Ledger
@@ -16,6 +16,7 @@ from guestwire.emulator.records import AgentError, Entry, Session, Tally
 from guestwire.emulator.registry import Registry
 from guestwire.emulator.settings import EmulatorSettings
 from guestwire.emulator.uploads import Handout, Uploads
+from guestwire.emulator.webhooks import Webhooks
 from guestwire.protocol.frames import Content, Message
 
 Author = Literal["Bot", "Human"]
@@ -38,7 +39,9 @@ class Desk:
         uploads: Uploads,
         delivery: Delivery,
         tally: Tally,
+        webhooks: Webhooks,
     ) -> None:
+        self._webhooks = webhooks
         self._settings = settings
         self._script = script
         self._registry = registry
@@ -111,10 +114,20 @@ class Desk:
             content = Content(content_type="Attachment", attachment=self._uploads.attached(file, now))
             body = msgspec.structs.replace(body, content=[content, *(body.content or ())])
         entry = self.record(session, body, author, nickname, now)
+        self.tell(entry, now)
+        return entry
+
+    def tell(self, entry: Entry, now: float) -> None:
+        """Tell the guest what was said: on every connection he has, or by webhook."""
+        session = entry.session
+        if session.platform != "WebMessaging":
+            payload = normalized.outbound(entry, typing=self._settings.open_typing_enabled)
+            if payload is not None:
+                self._webhooks.send(payload, session.key.token_sha256, now)
+            return
         data = answers.encode(entry.body, None)
         for connection in session.connections:
             self._delivery.write(connection, data)
-        return entry
 
     def record(self, session: Session, body: Message, author: Author, nickname: str | None, now: float) -> Entry:
         """
@@ -129,7 +142,7 @@ class Desk:
         entry = Entry(
             session=session,
             conversation=self._ledger.conversation(session, now),
-            body=answers.outbound(body, author, nickname, session.agent_draws, now),
+            body=session.addressed(answers.outbound(body, author, nickname, session.agent_draws, now)),
             tracing_id=None,
             custom_attributes={},
             received_at=now,

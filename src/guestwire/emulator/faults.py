@@ -1,10 +1,10 @@
 """
 Misbehaviour by script: what goes wrong, where, and how often.
 
-A *fault* waits at one of four points (upgrade, request, HTTP, history) for an *occurrence* that its `match` fits.
-`decide` is pure: fault list and occurrence in, fired faults and new counts out; whoever asked carries them out. A
-draw for a fault with a `probability` depends on the seed, the fault and the number of its occurrence, on nothing
-else, so one more fault in the list does not change when another fires.
+A *fault* waits at one of six points (upgrade, request, HTTP, HTTP answer, history, webhook) for an *occurrence* that
+its `match` fits. `decide` is pure: fault list and occurrence in, fired faults and new counts out; whoever asked carries
+them out. A draw for a fault with a `probability` depends on the seed, the fault and the number of its occurrence, on
+nothing else, so one more fault in the list does not change when another fires.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 
 from guestwire.emulator.ids import Draws
 
-Point = Literal["upgrade", "request", "http", "history"]
+Point = Literal["upgrade", "request", "http", "http_answer", "history", "webhook"]
 
 
 class Kind(NamedTuple):
@@ -88,14 +88,93 @@ KINDS: dict[str, Kind] = {
         {"text": '{"message":"Internal server error","connectionId":"x","requestId":"y"}'},
     ),
     "http_status": Kind(
-        "http", "The HTTP request is answered with `status`.", {"status": 503, "retry_after_s": None}, _TERMINAL
+        "http",
+        "The HTTP request is answered with `status`, and with `headers` and `body` if given; with `accept` it is "
+        "processed nevertheless.",
+        {
+            "status": 503,
+            "retry_after_s": None,
+            "body": None,
+            "content_type": "application/json",
+            "headers": {},
+            **_ACCEPT,
+        },
+        _TERMINAL,
+    ),
+    "http_html": Kind(
+        "http",
+        "A proxy answers with `status` and a page of HTML; with `accept` the request is processed nevertheless.",
+        {"status": 502, **_ACCEPT},
+        _TERMINAL,
+    ),
+    "http_truncated_json": Kind(
+        "http",
+        "The answer is JSON that ends in its middle; with `accept` the request is processed.",
+        {"status": 200, **_ACCEPT},
+        _TERMINAL,
+    ),
+    "http_redirect": Kind(
+        "http",
+        "The request is redirected to `location`.",
+        {"status": 307, "location": "http://127.0.0.1:9/"},
+        _TERMINAL,
+    ),
+    "http_gzip_bomb": Kind(
+        "http",
+        "The answer is gzip that inflates to `megabytes`; with `accept` the request is processed.",
+        {"megabytes": 100, **_ACCEPT},
+        _TERMINAL,
+    ),
+    "http_silent": Kind(
+        "http",
+        "The request is read and never answered; with `accept` it is processed.",
+        dict(_ACCEPT),
+        _TERMINAL,
+    ),
+    "http_drop_before": Kind(
+        "http", "The request is read and not processed; the connection is aborted without an answer.", {}, _TERMINAL
     ),
     "slow_http": Kind("http", "The HTTP answer comes `delay_ms` later.", {"delay_ms": 1000}),
+    "http_drop_after": Kind(
+        "http_answer",
+        "The request is processed, a message visible; the connection is aborted without an answer.",
+        {},
+        _TERMINAL,
+    ),
+    "http_reset_at": Kind(
+        "http_answer",
+        "The request is processed; the connection is reset after `bytes` of the answer.",
+        {"bytes": 40},
+        _TERMINAL,
+    ),
+    "http_slow_answer": Kind(
+        "http_answer",
+        "The request is processed; the answer trickles, a byte every `delay_ms`.",
+        {"delay_ms": 10},
+        _TERMINAL,
+    ),
     "history_truncate": Kind("history", "The history ends after its `keep` newest entries.", {"keep": 0}),
+    "webhook_drop": Kind("webhook", "What should be POSTed to the webhook never is.", {}, _TERMINAL),
+    "webhook_twice": Kind("webhook", "It is POSTed twice.", {}),
+    "webhook_reorder": Kind(
+        "webhook",
+        "It is held until the next one for that guest has been queued, at most `delay_ms`.",
+        {"delay_ms": 1000},
+    ),
+    "webhook_bad_signature": Kind(
+        "webhook", "Its signature is `form`: wrong, hex instead of base64, or missing.", {"form": "wrong"}
+    ),
 }
 
 _WANTED: dict[str, tuple[type, ...]] = {
     "status": (int,),
+    "body": (str, type(None)),
+    "content_type": (str,),
+    "headers": (dict,),
+    "location": (str,),
+    "megabytes": (int,),
+    "bytes": (int,),
+    "form": (str,),
     "delay_ms": (int, float),
     "retry_after_s": (int, float, type(None)),
     "code": (int,),
@@ -205,7 +284,7 @@ def fits(fault: Fault, occurrence: Occurrence) -> bool:
 
 
 def _fits_action(action: str | None, occurrence: Occurrence) -> bool:
-    if occurrence.point != "request" or action == "*":
+    if action == "*" or (action is None and occurrence.point != "request"):
         return True
     return occurrence.is_message if action is None else action == occurrence.action
 

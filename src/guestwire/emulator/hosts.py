@@ -31,11 +31,12 @@ REGION_DOMAINS = (
     "mxc1.pure.cloud",
     "apse1.pure.cloud",
     "sae1.pure.cloud",
+    "edee1.eusc-pure.cloud",
 )
 #: What the real hosts serve, as beginnings of paths.
 SERVED: dict[Part, tuple[str, ...]] = {
     "api": ("/api/v2/",),
-    "login": (),
+    "login": ("/oauth/token",),
     "webmessaging": ("/v1",),
     "api-cdn": ("/webdeployments/",),
 }

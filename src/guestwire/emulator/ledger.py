@@ -27,14 +27,15 @@ class Ledger:
         self._tally = tally
         self._feed = feed
         self.entries: deque[Entry] = deque()
+        self.by_id: dict[str, Entry] = {}
         self.conversations: dict[str, Conversation] = {}
 
     # --- conversations ---
 
-    def conversation(self, session: Session, now: float) -> Conversation:
-        """The guest's conversation; it begins with the first thing said by either side."""
+    def conversation(self, session: Session, now: float, conversation_id: str | None = None) -> Conversation:
+        """The guest's conversation; it begins with the first thing said by either side. Its id is drawn, or given."""
         if session.conversation is None:
-            conversation = Conversation(id=session.draws.uuid(), session=session, started_at=now)
+            conversation = Conversation(id=conversation_id or session.draws.uuid(), session=session, started_at=now)
             session.conversation = self.conversations[conversation.id] = conversation
             self.tell_conversation(session)
         return session.conversation
@@ -54,13 +55,14 @@ class Ledger:
 
     def prolong(self, session: Session, now: float) -> None:
         """Any message either way keeps a session alive."""
-        session.expires_at = now + self._settings.session_duration_s
+        session.expires_at = now + (session.life_s or self._settings.session_duration_s)
 
     # --- entries ---
 
     def record(self, entry: Entry) -> None:
         """From here on it is true: agents see it, history will show it."""
         self.entries.append(entry)
+        self.by_id[entry.body.id or ""] = entry
         entry.session.history.append(entry)
         entry.conversation.kept += 1
         entry.conversation.messages += entry.is_message
@@ -82,6 +84,7 @@ class Ledger:
     def _forget(self, oldest: Entry) -> None:
         # A session's oldest entry is also its history's first, for both grow by the same appends.
         oldest.session.history.popleft()
+        self.by_id.pop(oldest.body.id or "", None)
         self._tally.dropped_messages += 1
         conversation = oldest.conversation
         conversation.kept -= 1
@@ -94,7 +97,10 @@ class Ledger:
         """The entry that this message repeats, where a setting says that the platform would notice."""
         if self._settings.dedupe_tracing_id and request.tracing_id in session.by_tracing_id:
             return session.by_tracing_id[request.tracing_id or ""]
-        message_id = message_id_of(request)
+        return self.known_id(session, message_id_of(request))
+
+    def known_id(self, session: Session, message_id: str | None) -> Entry | None:
+        """The same for a provider's id alone."""
         if self._settings.dedupe_message_id and message_id is not None:
             return session.by_message_id.get(message_id)
         return None
@@ -103,7 +109,11 @@ class Ledger:
         """Note by what a repetition of this message would be known."""
         session = entry.session
         _remember(session.by_tracing_id, request.tracing_id if self._settings.dedupe_tracing_id else None, entry)
-        _remember(session.by_message_id, message_id_of(request) if self._settings.dedupe_message_id else None, entry)
+        self.remember_id(message_id_of(request), entry)
+
+    def remember_id(self, message_id: str | None, entry: Entry) -> None:
+        """Note a provider's id."""
+        _remember(entry.session.by_message_id, message_id if self._settings.dedupe_message_id else None, entry)
 
 
 def _remember(known: dict[str, Entry], name: str | None, entry: Entry) -> None:

@@ -8,6 +8,7 @@ second. Whether a refused request counts is not published; here it does not.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from guestwire.emulator.settings import EmulatorSettings
@@ -40,6 +41,16 @@ class Window:
             return False
         admitted.append(now)
         return True
+
+    @property
+    def count(self) -> int:
+        """How many it holds, as of the last admission."""
+        return len(self._admitted)
+
+    def reset_s(self, now: float) -> int:
+        """Whole seconds until there is room for one more than now: when the oldest leaves. At least 1."""
+        oldest = self._admitted[0] if self._admitted else now
+        return max(1, math.ceil(oldest + self.span_s - now))
 
 
 class NoWindow(Window):

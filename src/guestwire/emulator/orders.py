@@ -9,6 +9,7 @@ import msgspec
 
 from guestwire.emulator.agents import DEFAULT_HUMAN
 from guestwire.emulator.records import AgentError, Entry, Session, SessionKey, sha256
+from guestwire.emulator.restguest import RestGuest
 from guestwire.emulator.uploads import Handout
 from guestwire.emulator.world import World
 from guestwire.protocol import codec
@@ -17,6 +18,7 @@ from guestwire.protocol.frames import Content, Event, Message, Presence, Typing
 _KEYS = {
     "conversation_id",
     "token",
+    "guest",
     "text",
     "content",
     "attachment",
@@ -31,7 +33,7 @@ _KEYS = {
 
 def session_for(world: World, data: Mapping[str, Any]) -> Session:
     """
-    Find whom the agent means: by `conversation_id`, by `token`, or the latest conversation.
+    Find whom the agent means: by `conversation_id`, `token` or `guest` (the id over REST), or the latest conversation.
 
     Raises:
         AgentError: Nobody is meant.
@@ -46,10 +48,23 @@ def session_for(world: World, data: Mapping[str, Any]) -> Session:
         if session is None:
             raise AgentError("no session has this token: configureSession makes one")
         return session
+    if data.get("guest") is not None:
+        return _rest_guest(world, str(data["guest"]))
     live = [item for item in world.conversations.values() if item.session.conversation is item]
     if not live:
         raise AgentError("there is no conversation yet: it begins with the guest's first message")
     return live[-1].session
+
+
+def _rest_guest(world: World, guest_id: str) -> Session:
+    latest = [
+        item.session
+        for item in world.conversations.values()
+        if isinstance(item.session, RestGuest) and item.session.sender["id"] == guest_id
+    ]
+    if not latest:
+        raise AgentError("nobody with this id has written over REST yet")
+    return latest[-1]
 
 
 def act_as_agent(world: World, data: Any, now: float) -> Entry:

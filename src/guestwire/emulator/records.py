@@ -20,6 +20,10 @@ def sha256(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+#: Through which door a guest came.
+Platform = Literal["WebMessaging", "Open", "Contract"]
+
+
 class AgentError(ValueError):
     """The agent's side asked for something that cannot be; the text is a sentence for whoever asked."""
 
@@ -92,6 +96,10 @@ class Entry(msgspec.Struct, kw_only=True, eq=False):
     custom_attributes: dict[str, str]
     received_at: float
     """When the request arrived, seconds since the epoch by the emulator's clock."""
+    status: str = ""
+    """What a receipt made of it; empty: nothing has come."""
+    receipts: list[dict[str, Any]] = []
+    """Receipts for what an agent said, as the guest's side sent them."""
 
     @property
     def is_message(self) -> bool:
@@ -101,6 +109,10 @@ class Entry(msgspec.Struct, kw_only=True, eq=False):
 
 class Session:
     """A guest's session: what the token opens. The token itself is never kept; its SHA-256 is."""
+
+    platform: Platform = "WebMessaging"
+    life_s: float | None = None
+    """How long silence may last, in seconds; None: as `session_duration_s` says."""
 
     def __init__(
         self,
@@ -139,6 +151,10 @@ class Session:
     def guest(self) -> str:
         """A name to call the guest by."""
         return f"guest {self.key.token_sha256[:6]}"
+
+    def addressed(self, body: Message) -> Message:
+        """Complete what an agent says with what this channel writes on its envelopes."""
+        return body
 
 
 class Login:

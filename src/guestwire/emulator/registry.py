@@ -156,19 +156,23 @@ class Registry:
             messages=previous.messages if previous else window(settings, settings.messages_per_second, 1.0),
             configures=previous.configures if previous else window(settings, settings.configures_per_minute, 60.0),
             history_reads=previous.history_reads if previous else window(settings, settings.history_per_minute, 60.0),
-            name=(settings.seed, key.token_sha256, self._generation(key)),
+            name=(settings.seed, key.token_sha256, self.generation(key)),
         )
         if previous is None:
             session.configures.admit(now)
-        self.sessions[key] = session
-        if len(self.sessions) > settings.max_sessions:
+        self.keep(session)
+        return session
+
+    def keep(self, session: Session) -> None:
+        """Let a session be known; one too many costs an idle one."""
+        self.sessions[session.key] = session
+        if len(self.sessions) > self._settings.max_sessions:
             idle = next((old for old in self.sessions.values() if not old.connections and old is not session), None)
             if idle is not None:
                 del self.sessions[idle.key]
                 self._tally.dropped_sessions += 1
-        return session
 
-    def _generation(self, key: SessionKey) -> object:
+    def generation(self, key: SessionKey) -> object:
         """The how-many-eth session of its token this is: one more part of the name of its draws."""
         self._tally.sessions_created += 1
         generation = self._generations.get(key.token_sha256, 0) + 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from guestwire.emulator import answers
+from guestwire.emulator.calls import error_body
 from guestwire.emulator.faults import Occurrence
 from guestwire.emulator.hosts import SERVED, regional
 from guestwire.emulator.settings import EmulatorSettings
@@ -32,8 +32,7 @@ def json_response(data: Any, status: int = 200, headers: dict[str, str] | None =
 def error(status: int, code: str, message: str, *, retry_after_s: float | None = None) -> web.Response:
     """Answer with the platform's ErrorBody."""
     headers = None if retry_after_s is None else {"Retry-After": f"{retry_after_s:g}"}
-    body = {"message": message, "code": code, "status": status, "contextId": "", "details": [], "errors": []}
-    return json_response(body, status, headers)
+    return json_response(error_body(status, code, message, ""), status, headers)
 
 
 async def read_json(request: web.Request) -> Any:
@@ -81,22 +80,6 @@ class Rest:
             f"{host.part}.{host.domain} does not serve {request.path}. The emulator serves {served}; "
             "everything on 127.0.0.1.",
         )
-
-    @web.middleware
-    async def faults(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let faults strike HTTP requests; the admin API and the WebSocket have their own ways."""
-        if request.path.startswith("/_emulator") or request.path == "/v1":
-            return await handler(request)
-        firing = self._world.strike(Occurrence("http", path=request.path))
-        slow = firing.get("slow_http")
-        if slow:
-            await asyncio.sleep(slow["delay_ms"] / 1000)
-        broken = firing.get("http_status")
-        if broken:
-            return error(
-                broken["status"], "service.unavailable", "Injected by a fault.", retry_after_s=broken["retry_after_s"]
-            )
-        return await handler(request)
 
     # --- deployment ---
 

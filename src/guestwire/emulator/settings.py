@@ -23,6 +23,14 @@ Size = Annotated[int, msgspec.Meta(ge=0)]
 Duration = Annotated[float, msgspec.Meta(ge=0)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 CloseCode = Annotated[int, msgspec.Meta(ge=1000, le=4999)]
+Secret = Annotated[str, msgspec.Meta(min_length=16)]
+OAuthStatus = Annotated[int, msgspec.Meta(ge=400, le=401)]
+#: 200 or 202; nothing in between is sent by anybody.
+Accepted = Annotated[int, msgspec.Meta(ge=200, le=202)]
+#: Posted to by the emulator, and so never another machine's.
+LoopbackUrl = Annotated[
+    str, msgspec.Meta(pattern=r"\A(https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?(/[^\s]*)?)?\Z")
+]
 #: From, to; a fixed delay has the same number twice.
 Range = tuple[Duration, Duration]
 Names = tuple[str, ...]
@@ -55,10 +63,31 @@ class EmulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     tls_key: str = ""
     """Path of its private key, PEM, without a passphrase."""
 
+    # --- who is who over REST ---
+
+    organization_id: str | None = None
+    """The organisation; default: a UUID drawn from `seed`."""
+    integration_id: str | None = None
+    """The one Open Messaging integration there is; default: a UUID drawn from `seed`."""
+    client_id: str | None = None
+    """The one OAuth client there is; default: a UUID drawn from `seed`."""
+    client_secret: str | None = None
+    """Its secret; default: drawn from `seed`."""
+    webhook_url: LoopbackUrl = ""
+    """Where what agents say to guests over REST is POSTed, on this machine only; empty: nowhere. Can be changed
+    while it runs."""
+    webhook_secret: Secret | None = None
+    """What webhooks are signed with, more than 15 characters (high); default: drawn from `seed`."""
+    webhook_headers: Names = ()
+    """Further headers of every webhook, each as `Name: value`."""
+    missing_permissions: Names = ()
+    """Permissions that the OAuth client lacks, such as `conversation:message:receive`; where any of several will do,
+    name all. The tutorial contract's is `messaging:conversation:write`."""
+
     # --- limits ---
 
     limits: Literal["documented", "off"] = "documented"
-    """`off`: none of the six rates below is enforced. Sizes are."""
+    """`off`: none of the rates below is enforced. Sizes are."""
     messages_per_second: Count = 5
     """`onMessage` per session, sliding second. Announced as 2 in Dec 2023, read as 5 on the limits page in
     Oct 2026 (medium)."""
@@ -73,6 +102,13 @@ class EmulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """`echo` requests per connection, sliding minute. Limits page and the vendor's client (high)."""
     history_per_minute: Count = 10
     """History reads over REST per session, sliding minute. Limits page (medium)."""
+    token_requests_per_minute: Count = 300
+    """REST requests per access token, sliding minute. The vendor's blog (medium); what is refused does not count
+    (low)."""
+    tokens_per_minute: Count = 60
+    """Logins of the OAuth client, sliding minute. That there is a limit is told, its number is not (low)."""
+    contract_requests_per_second: Count = 100
+    """The tutorial contract's route per OAuth client, sliding second. As the contract says."""
     retry_after_s: Count = 3
     """`retryAfter` of a throttle, seconds. The vendor's fixture (high that it exists, low that it is always 3)."""
 
@@ -98,6 +134,16 @@ class EmulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Largest WebSocket frame; beyond it the connection closes with 1009. Not published: the limit of the gateway
     service that production resembles (low)."""
 
+    max_request_bytes: Count = 1_048_576
+    """Largest body of a REST request; beyond it 413. The error is known (high), the number is not (low)."""
+    open_max_text: Size = 0
+    """Longest inbound text over Open Messaging, characters; beyond it 400. 0: none, for none is published (low)."""
+    open_max_attachments: Count = 1
+    """Attachments of one Open Messaging message. "Only one item is allowed" in the schema of the answer (low)."""
+    open_allowed_media: Names = ("*/*",)
+    """MIME types that the integration's supported content profile lets in; other media is dropped and the message kept
+    (high)."""
+
     # --- lives ---
 
     session_duration_s: Count = 259200
@@ -114,6 +160,12 @@ class EmulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     unsent_upload_life_s: Count = 1296000
     """An uploaded file that no message carries vanishes after this long, seconds: 15 days (medium)."""
 
+    token_life_s: Count = 86400
+    """Life of an access token, seconds, and its `expires_in`. Default of the platform, by hearsay (low)."""
+    threading_window_s: Count = 259200
+    """An Open Messaging guest's next message begins another conversation after this silence in both directions,
+    seconds: 72 h (medium)."""
+
     # --- times of answering ---
 
     echo_delay_ms: Range = (5.0, 40.0)
@@ -126,6 +178,16 @@ class EmulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     take absence for proof."""
     history_page_max: Count = 100
     """Largest history page; a larger `pageSize` is cut to it. The vendor's Java client asks for 100 (low)."""
+
+    webhook_timeout_s: Duration = 10.0
+    """A webhook that is not answered within this time has failed, seconds. Vendor's page (high)."""
+    webhook_retry_s: Duration = 5.0
+    """From a webhook's failure (no answer, 429 or 5xx) to its next attempt, seconds. Vendor's page (high)."""
+    webhook_retries: Size = 5
+    """Attempts after the first. Vendor's page (high)."""
+    contract_read_after_ms: Duration = 500.0
+    """From acceptance to the Read receipt that the tutorial contract's `readReceipt` asks for, milliseconds. Our
+    choice."""
 
     # --- doubtful behaviour ---
 
@@ -142,7 +204,18 @@ class EmulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Whether a second message with a `tracingId` of this session is answered with the first one's echo and shown once
     (low: no deduplication is documented)."""
     dedupe_message_id: bool = False
-    """The same for a client's own `message.channel.messageId` (low)."""
+    """The same for a client's own `message.channel.messageId`, and for Open Messaging's `channel.messageId`: a repeated
+    one is answered as the first was (low)."""
+    inbound_status: Accepted = 202
+    """Status of what Open Messaging accepts: 200 and 202 are both documented (high)."""
+    bad_client_status: OAuthStatus = 401
+    """Status of a login with a wrong id or secret: 400 and 401 are both reported (low)."""
+    webhook_receipts: bool = False
+    """Whether a `Receipt` with `Published` is POSTed for what Open Messaging accepts. Third parties receive some
+    (low)."""
+    any_iso_time: bool = True
+    """Whether `channel.time` may have an offset and any number of decimals, as the official SDK writes it. `false`:
+    only the documented `yyyy-MM-ddTHH:mm:ss[.mmm]Z` (low)."""
     accept_top_level_attributes: bool = False
     """Whether custom attributes at the top level count. Ignored by the platform since 2026-06-05 (medium)."""
     echo_typing: bool = True
@@ -175,6 +248,14 @@ class EmulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     auth_enabled: bool = False
     """Whether guests must sign in. A stand-in for the sign-in itself: any OAuth code is exchanged for a JWT."""
 
+    open_typing_enabled: bool = False
+    """Whether typing is shown and told over Open Messaging. `false`: a guest's is accepted and shown to nobody, an
+    agent's is not POSTed. Platform default: off (high)."""
+    contract_content_types: Names = ("text/plain", "text/html")
+    """What `body.contentType` of the tutorial contract may be. As the contract says."""
+    contract_attachment_types: Names = ("image/png", "image/jpeg", "application/pdf", "text/plain")
+    """What `contentType` of its attachments may be. As the contract says."""
+
     # --- bounds of the emulator itself ---
 
     max_messages: Count = 200_000
@@ -189,6 +270,8 @@ class EmulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Uploaded bytes kept, in megabytes; the oldest go first, counted as `dropped_files`."""
     request_log: Size = 200_000
     """Entries of `/_emulator/requests`; the oldest go first."""
+    webhook_log: Count = 10_000
+    """Entries of `/_emulator/webhooks`; the oldest go first."""
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> EmulatorSettings:
@@ -244,6 +327,10 @@ def _words(hint: Any) -> str:
         return " or ".join(typing.get_args(hint))
     if hint == str | None:
         return "text"
+    if hint == Secret | None:
+        return "text of 16 characters or more"
+    if hint == LoopbackUrl:
+        return "an http address on this machine"
     plain = typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[plain]
     for bound in typing.get_args(hint)[1:]:

@@ -50,6 +50,12 @@ class EmulatorThread:
         self.ca_file = self._emulator.ca_file
         #: The one deployment there is.
         self.deployment_id = self._emulator.deployment_id
+        #: The organisation, the one integration and the one OAuth client there are.
+        self.organization_id = self._emulator.organization_id
+        self.integration_id = self._emulator.integration_id
+        self.client_id = self._emulator.client_id
+        #: What webhooks are signed with.
+        self.webhook_secret = self._emulator.webhook_secret
 
     def __repr__(self) -> str:
         return f"<EmulatorThread {self.url}>"
@@ -80,6 +86,19 @@ class EmulatorThread:
         if self._loop is None or not self._thread.is_alive():
             raise RuntimeError("the emulator is closed")
         return asyncio.run_coroutine_threadsafe(call(), self._loop).result()
+
+    @property
+    def client_secret(self) -> str:
+        """See `Emulator.client_secret`."""
+        return self._call(lambda: self._emulator.client_secret)
+
+    def webhooks(self) -> list[dict[str, Any]]:
+        """See `Emulator.webhooks`."""
+        return self._call(self._emulator.webhooks)
+
+    def set_webhook(self, url: str) -> None:
+        """See `Emulator.set_webhook`."""
+        self._call(self._emulator.set_webhook, url)
 
     def now(self) -> float:
         """See `Emulator.now`."""

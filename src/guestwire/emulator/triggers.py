@@ -7,13 +7,17 @@ and one session; what it says is recorded like everything an agent says, what it
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from guestwire.emulator import answers
+import msgspec
+
+from guestwire.emulator import normalized
 from guestwire.emulator.orders import session_for
-from guestwire.emulator.records import AgentError, Session
+from guestwire.emulator.records import AgentError, Entry, Session
+from guestwire.emulator.restguest import RestGuest
 from guestwire.emulator.world import World
 from guestwire.protocol.frames import CoBrowse, Content, Event, LogoutEvent, Message, Typing
 
@@ -30,13 +34,28 @@ class TriggerError(ValueError):
     """There is no such trigger, or not with these parameters; the text is a sentence for whoever asked."""
 
 
+#: Whom a trigger needs: nobody, a guest, one who can be told something (connected, or over REST), a connected one.
+Needs = Literal["nobody", "guest", "listener", "connection"]
+
+
 class Pull(NamedTuple):
     """One trigger, pulled."""
 
     world: World
-    session: Session
+    guest: Session | None
     parameters: Mapping[str, Any]
     now: float
+
+    @property
+    def session(self) -> Session:
+        """The guest that it happens to."""
+        assert self.guest is not None  # noqa: S101 - `needs` saw to it
+        return self.guest
+
+    def tell(self, entry: Entry) -> str:
+        """Tell the guest what was said; returns its id."""
+        self.world.desk.tell(entry, self.now)
+        return entry.body.id or ""
 
     def say(self, text: str | None = None, **body: Any) -> list[str]:
         """Let the agent's side say something."""
@@ -59,7 +78,11 @@ class Kind(NamedTuple):
     """Returns the ids of the messages that came of it."""
     parameters: Mapping[str, Any] = {}
     """Names of its parameters and what they default to."""
-    needs_connection: bool = True
+    needs: Needs = "connection"
+
+
+#: What is no parameter of a kind.
+_WHOM = ("what", "conversation_id", "token", "guest")
 
 
 def pull(world: World, data: Any, now: float) -> dict[str, Any]:
@@ -68,8 +91,8 @@ def pull(world: World, data: Any, now: float) -> dict[str, Any]:
 
     Args:
         world: The platform.
-        data: `what` and its parameters; `conversation_id` or `token`, else the guest whose conversation began last,
-            or who connected last if there is none yet.
+        data: `what` and its parameters; `conversation_id`, `token` or `guest`, else the guest whose conversation began
+            last, or who connected last if there is none yet.
         now: Seconds since the epoch.
 
     Returns:
@@ -81,7 +104,7 @@ def pull(world: World, data: Any, now: float) -> dict[str, Any]:
     """
     if not isinstance(data, dict):
         raise TriggerError("wanted: a JSON object with 'what'")
-    rest = {key: value for key, value in data.items() if key not in ("what", "conversation_id", "token")}
+    rest = {key: value for key, value in data.items() if key not in _WHOM}
     what = data.get("what")
     kind = KINDS.get(what) if isinstance(what, str) else None
     if kind is None:
@@ -89,11 +112,13 @@ def pull(world: World, data: Any, now: float) -> dict[str, Any]:
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KINDS)}"
         raise TriggerError(f"nothing is called {str(what)[:40]!r}: {hint}")
     parameters = _parameters(str(what), kind, rest)
-    session = _whom(world, data)
-    if kind.needs_connection and not session.connections:
-        raise AgentError("the guest is not connected: there is nobody to whom this could happen")
+    session = None if kind.needs == "nobody" else _whom(world, data)
+    if session is not None and not session.connections:
+        listens = kind.needs == "guest" or (kind.needs == "listener" and isinstance(session, RestGuest))
+        if not listens:
+            raise AgentError("the guest is not connected: there is nobody to whom this could happen")
     ids = kind.act(Pull(world, session, parameters, now))
-    done = {"what": what, "ids": ids, "token_sha256": session.key.token_sha256}
+    done = {"what": what, "ids": ids, "token_sha256": session.key.token_sha256 if session is not None else ""}
     world.feed.tell("trigger", lambda: done)
     return done
 
@@ -114,7 +139,7 @@ def _parameters(what: str, kind: Kind, given: Mapping[str, Any]) -> dict[str, An
 
 
 def _whom(world: World, data: Mapping[str, Any]) -> Session:
-    nobody_named = data.get("conversation_id") is None and data.get("token") is None
+    nobody_named = all(data.get(key) is None for key in _WHOM[1:])
     if nobody_named and not any(item.session.conversation is item for item in world.conversations.values()):
         connected = [session for session in world.sessions.values() if session.connections]
         if connected:
@@ -202,8 +227,7 @@ def _duplicate(pull: Pull) -> list[str]:
     last = next(outbound, None)
     if last is None:
         raise AgentError("nothing has been said to this guest yet that could come twice")
-    pull.write(answers.encode(last.body, None))
-    return [last.body.id or ""]
+    return [pull.tell(last)]
 
 
 def _out_of_order(pull: Pull) -> list[str]:
@@ -211,9 +235,7 @@ def _out_of_order(pull: Pull) -> list[str]:
         pull.world.desk.record(pull.session, Message(type="Text", text=text), "Human", None, pull.now + place / 1000)
         for place, text in enumerate(("This was said first.", "This was said second."))
     ]
-    for entry in reversed(entries):
-        pull.write(answers.encode(entry.body, None))
-    return [entry.body.id or "" for entry in entries]
+    return list(reversed([pull.tell(entry) for entry in reversed(entries)]))
 
 
 def _offer(pull: Pull) -> list[str]:
@@ -222,42 +244,124 @@ def _offer(pull: Pull) -> list[str]:
     return pull.say(type="Event", events=[Event(event_type="CoBrowse", co_browse=offer)])
 
 
+def _revoke_tokens(pull: Pull) -> list[str]:
+    pull.world.platform.oauth.revoke()
+    return []
+
+
+def _expire_tokens(pull: Pull) -> list[str]:
+    pull.world.platform.oauth.expire(pull.now)
+    return []
+
+
+def _rotate_secret(pull: Pull) -> list[str]:
+    pull.world.platform.oauth.rotate()
+    return []
+
+
+def _receipt(pull: Pull) -> list[str]:
+    guest, named = pull.guest, pull.parameters["id"]
+    if not isinstance(guest, RestGuest):
+        raise AgentError("receipts go to the webhook: this guest came over the WebSocket")
+    inbound = [entry for entry in guest.history if entry.body.direction == "Inbound" and entry.is_message]
+    if not inbound:
+        raise AgentError("this guest has said nothing yet that a receipt could be about")
+    entry = next((entry for entry in inbound if entry.body.id == named), inbound[-1])
+    message_id = entry.body.id
+    if named == "unknown":
+        message_id = guest.agent_draws.hex32()
+    elif named == "future":
+        message_id = copy.copy(guest.draws).hex32()  # what the guest's next message will be called
+    elif named not in ("last", message_id):
+        raise AgentError("id must be last, unknown, future, or the id of a message of this guest")
+    payload = normalized.receipt(entry, pull.parameters["status"], pull.now, message_id)
+    pull.world.webhooks.send(payload, guest.key.token_sha256, pull.now)
+    return [message_id or ""]
+
+
+def _webhook_junk(pull: Pull) -> list[str]:
+    junk = pull.parameters["junk"]
+    if junk not in _JUNK:
+        raise TriggerError(f"junk must be one of {', '.join(_JUNK)}")
+    content_type, make = _JUNK[junk]
+    payload = {
+        "id": pull.world.draws.hex32(),
+        "channel": {"id": pull.world.platform.guests.integration_id, "platform": "Open", "type": "Private"},
+    }
+    pull.world.webhooks.send_raw(make(payload), content_type, "junk", pull.now)
+    return []
+
+
+_JSON = "application/json"
+#: Odd deliveries: the content type that they say they are, and what they are.
+_JUNK: dict[str, tuple[str, Callable[[dict[str, Any]], bytes]]] = {
+    "not_json": (_JSON, lambda payload: b'{"id":"6f3c9e21b84d47c5'),
+    "no_object": (_JSON, lambda payload: b'["a list"]'),
+    "content_type": ("text/plain; charset=utf-8", lambda payload: msgspec.json.encode({**payload, "type": "Text"})),
+    "unknown_type": (_JSON, lambda payload: msgspec.json.encode({**payload, "type": "Hologram", "hologram": {}})),
+    "huge": (_JSON, lambda payload: msgspec.json.encode({**payload, "type": "Text", "text": "x" * 5_000_000})),
+}
+
+
 KINDS: dict[str, Kind] = {
-    "expire": Kind("The session expires: `SessionExpiredEvent` at once.", _expire, needs_connection=False),
+    "expire": Kind("The session expires: `SessionExpiredEvent` at once.", _expire, needs="guest"),
     "evict": Kind("The oldest connection is let go: `ConnectionClosedEvent`, then a close frame.", _evict),
     "logout": Kind("`LogoutEvent` on every connection, then a close frame.", _logout),
     "clear": Kind(
         "The conversation is wiped, as by another device: `SessionClearedEvent`, `ConnectionClosedEvent`.",
         _clear,
-        needs_connection=False,
+        needs="guest",
     ),
     "disconnect": Kind(
-        "The agent ends the conversation as `conversation_disconnect` says.", _disconnect, needs_connection=False
+        "The agent ends the conversation as `conversation_disconnect` says.", _disconnect, needs="guest"
     ),
-    "read_only": Kind(
-        "The agent ends the conversation; the guest may not write any more.", _read_only, needs_connection=False
-    ),
-    "typing": Kind("The agent types, for 5 s.", _typing),
+    "read_only": Kind("The agent ends the conversation; the guest may not write any more.", _read_only, needs="guest"),
+    "typing": Kind("The agent types, for 5 s.", _typing, needs="listener"),
     "drop": Kind("Every connection is aborted without a close frame.", _drop),
     "close": Kind("Every connection is closed with `code`.", _close, {"code": 1001}),
     "unknown_class": Kind("A frame of a class that nobody has heard of.", _unknown_class),
-    "unknown_content": Kind(
-        "A reply whose `contentType` nobody has heard of.", _unknown_content, needs_connection=False
-    ),
+    "unknown_content": Kind("A reply whose `contentType` nobody has heard of.", _unknown_content, needs="guest"),
     "no_type": Kind("A frame without `type` and `class`, as the infrastructure in between may send.", _no_type),
     "malformed": Kind("A frame that is no JSON, or `text`.", _malformed, {"text": '{"type":"message","class":"Str'}),
     "big_reply": Kind(
         "A reply of `length` characters, beyond the platform's own limit.",
         _big_reply,
         {"length": 1_000_000},
-        needs_connection=False,
+        needs="guest",
     ),
     "hostile_reply": Kind(
         "A reply with terminal escapes, bidi overrides, markup, NUL and line breaks.",
         _hostile_reply,
-        needs_connection=False,
+        needs="guest",
     ),
-    "duplicate": Kind("The last thing said to the guest comes once more, with the same id.", _duplicate),
-    "out_of_order": Kind("Two replies; the later one, by `channel.time`, comes first.", _out_of_order),
+    "duplicate": Kind(
+        "The last thing said to the guest comes once more, with the same id.", _duplicate, needs="listener"
+    ),
+    "out_of_order": Kind(
+        "Two replies; the later one, by `channel.time`, comes first.", _out_of_order, needs="listener"
+    ),
     "offer": Kind("An offer to browse together (`CoBrowse`).", _offer),
+    "revoke_tokens": Kind(
+        "Every access token becomes worthless: 401 `bad.credentials`.", _revoke_tokens, needs="nobody"
+    ),
+    "expire_tokens": Kind("Every access token expires: 401 `credentials.expired`.", _expire_tokens, needs="nobody"),
+    "rotate_secret": Kind(
+        "The OAuth client gets another secret, which the state then tells; tokens stay.",
+        _rotate_secret,
+        needs="nobody",
+    ),
+    "receipt": Kind(
+        "A receipt goes to the webhook, about the guest's message `id`: `last`, an id, `unknown`, or `future` for the "
+        "one that he has yet to send.",
+        _receipt,
+        {"status": "Published", "id": "last"},
+        needs="guest",
+    ),
+    "webhook_junk": Kind(
+        "The webhook gets something odd, well signed: `junk` is not_json, no_object, content_type, unknown_type or "
+        "huge (5 MB).",
+        _webhook_junk,
+        {"junk": "not_json"},
+        needs="nobody",
+    ),
 }

@@ -8,7 +8,8 @@ import msgspec
 
 from guestwire.emulator.faults import Fault, Occurrence
 from guestwire.emulator.ids import iso_time
-from guestwire.emulator.records import Conversation, Entry, sha256
+from guestwire.emulator.records import Conversation, Entry, Session, sha256
+from guestwire.emulator.restguest import RestGuest, guest_id_of
 from guestwire.protocol import codec
 from guestwire.protocol.frames import Message
 
@@ -22,6 +23,9 @@ _LIMITS = (
     "connects_per_minute",
     "health_checks_per_minute",
     "history_per_minute",
+    "token_requests_per_minute",
+    "tokens_per_minute",
+    "contract_requests_per_second",
 )
 
 
@@ -31,6 +35,12 @@ def state_of(world: World, now: float) -> dict[str, Any]:
     return {
         **msgspec.to_builtins(world.tally),
         "deployment_id": world.deployment_id,
+        "organization_id": world.platform.conversations.organization_id,
+        "integration_id": world.platform.guests.integration_id,
+        "client_id": world.platform.oauth.client_id,
+        "client_secret": world.platform.oauth.client_secret,
+        "webhook_secret": world.webhooks.secret,
+        "webhook_url": world.webhooks.url,
         "seed": settings.seed,
         "now": now,
         "connections_open": len(world.connections),
@@ -51,8 +61,7 @@ def conversation_view(conversation: Conversation) -> dict[str, Any]:
     """One line of the list of conversations."""
     return {
         "conversation_id": conversation.id,
-        "deployment_id": conversation.session.key.deployment_id,
-        "token_sha256": conversation.session.key.token_sha256,
+        **_guest(conversation.session),
         "started_at": conversation.started_at,
         "ended_at": conversation.ended_at,
         "read_only": conversation.session.read_only,
@@ -81,8 +90,8 @@ def message_view(entry: Entry) -> dict[str, Any]:
     content = [codec.write(item) for item in body.content or ()]
     return {
         "conversation_id": entry.conversation.id,
-        "deployment_id": entry.session.key.deployment_id,
-        "token_sha256": entry.session.key.token_sha256,
+        **_guest(entry.session),
+        "guest_id": guest_id_of(body) if isinstance(entry.session, RestGuest) else None,
         "direction": body.direction,
         "author": body.originating_entity,
         "nickname": _nickname(body),
@@ -97,6 +106,19 @@ def message_view(entry: Entry) -> dict[str, Any]:
         "metadata": body.metadata or {},
         "time": body.channel.time if body.channel else iso_time(entry.received_at),
         "received_at": entry.received_at,
+        "status": entry.status,
+        "receipts": entry.receipts,
+    }
+
+
+def _guest(session: Session) -> dict[str, Any]:
+    """Which guest, and how he came: by the token of a deployment, or by his own id over REST."""
+    is_rest = isinstance(session, RestGuest)
+    return {
+        "platform": session.platform,
+        "deployment_id": None if is_rest else session.key.deployment_id,
+        "token_sha256": session.key.token_sha256,
+        "guest_id": session.sender["id"] if isinstance(session, RestGuest) else None,
     }
 
 

@@ -3,7 +3,7 @@
 
 Here a request goes through faults and limits to its answer. What else is decided has rooms of its own: which session a
 token opens (`registry`), who is signed in (`signin`), what was said (`ledger`), what agents do (`desk`), files
-(`files`, `uploads`), who is told of it (`feed`).
+(`files`, `uploads`), who is told of it (`feed`), what comes in over REST (`platform`) and goes back by `webhooks`.
 
 The owner (the app) calls `upgrade`, `receive`, `lost`, the desk's verbs and the history's, then carries out the
 `outputs` of the connections in `delivery.take_touched()`, and calls `delivery.run_due` no later than
@@ -34,6 +34,7 @@ from guestwire.emulator.hosts import host_of
 from guestwire.emulator.ids import Draws
 from guestwire.emulator.ledger import Ledger
 from guestwire.emulator.limits import window
+from guestwire.emulator.platform import platform
 from guestwire.emulator.records import (
     Connection,
     Conversation,
@@ -51,6 +52,7 @@ from guestwire.emulator.rules import attributes_of, message_problem
 from guestwire.emulator.settings import EmulatorSettings
 from guestwire.emulator.signin import SignIn
 from guestwire.emulator.uploads import Uploads
+from guestwire.emulator.webhooks import Webhooks
 from guestwire.protocol import codec
 from guestwire.protocol.frames import (
     STRING,
@@ -105,7 +107,9 @@ class World:
         self.registry = Registry(settings, self.deployment_id, delivery, self.ledger, self.signin, tally)
         self.uploads = Uploads(settings, draws, tally, lambda: self.base_url)
         self.files = Files(settings, self.uploads, self.registry, delivery, draws)
-        self.desk = Desk(settings, self.script, self.registry, self.ledger, self.uploads, delivery, tally)
+        self.webhooks = webhooks = Webhooks(settings, delivery, self.strike)
+        self.desk = Desk(settings, self.script, self.registry, self.ledger, self.uploads, delivery, tally, webhooks)
+        self.platform = platform(settings, self.registry, self.ledger, self.desk, delivery, webhooks, self.log, tally)
         self._connects = window(settings, settings.connects_per_minute, 60.0)
         self._jwts: dict[str, Jwt] = {}
 

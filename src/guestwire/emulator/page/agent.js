@@ -245,7 +245,7 @@ const PAGE = 100;
 const EVENTS_KEPT = 50;
 const LISTED = 300;
 
-const guestOf = (item) => `guest ${String(item.token_sha256).slice(0, 6)}`;
+const guestOf = (item) => item.guest_id ? String(item.guest_id) : `guest ${String(item.token_sha256).slice(0, 6)}`;
 const now = () => Date.now() / 1000 + state.offset;
 const chosen = () => state.conversations.get(state.chosen);
 
@@ -289,7 +289,7 @@ function row(conversation) {
   const connected = conversation.connections > 0 && !conversation.ended_at;
   button.dataset.connected = connected;
   button.setAttribute("aria-current", id === state.chosen);
-  who.replaceChildren(guestOf(conversation), el("span", { class: "unseen" }, connected ? ", connected" : ", not connected"));
+  who.replaceChildren(inline(guestOf(conversation), 40), el("span", { class: "unseen" }, connected ? ", connected" : ", not connected"));
   unread.replaceChildren(count ? String(count) : "", el("span", { class: "unseen" }, count ? " new" : ""));
   if (!count) unread.replaceChildren();
   last.replaceChildren(shown((state.last.get(id)?.text ?? "").replaceAll("\n", " ⏎ ")));
@@ -343,9 +343,9 @@ function drawHead() {
   $("say").placeholder = !conversation ? "Answer as the agent" : conversation.ended_at
     ? (conversation.read_only ? "The conversation is over, and the guest may not write any more" : "Over: the guest's next message begins another conversation")
     : "Answer as the agent: Enter sends, Shift+Enter breaks the line";
-  $("thread-title").textContent = conversation ? guestOf(conversation) : "No conversation";
+  $("thread-title").replaceChildren(conversation ? inline(guestOf(conversation), 80) : "No conversation");
   if (!conversation) return $("thread-facts").replaceChildren();
-  const marks = [conversation.ended_at ? "ended" : conversation.connections ? `connected${conversation.connections > 1 ? ` × ${conversation.connections}` : ""}` : "not connected",
+  const marks = [conversation.ended_at ? "ended" : conversation.platform !== "WebMessaging" ? `over REST: ${conversation.platform}` : conversation.connections ? `connected${conversation.connections > 1 ? ` × ${conversation.connections}` : ""}` : "not connected",
     conversation.read_only && "read-only", conversation.human && "handed over", counted(conversation.messages, "message")].filter(Boolean);
   $("thread-facts").replaceChildren(...marks.map((mark) => el("span", {}, mark)),
     el("code", { title: "conversation id" }, conversation.conversation_id),
@@ -612,9 +612,18 @@ function fields(place, parameters) {
     const id = `${place.id}-${name}`;
     const checkbox = typeof value === "boolean";
     const input = el("input", { id, "data-name": name, type: checkbox ? "checkbox" : typeof value === "number" ? "number" : "text",
-      value: checkbox || value == null ? null : value, checked: checkbox && value, placeholder: value == null ? "as set" : null, step: typeof value === "number" ? "any" : null });
+      value: checkbox || value == null ? null : typeof value === "object" ? JSON.stringify(value) : value, checked: checkbox && value, placeholder: value == null ? "as set" : null, step: typeof value === "number" ? "any" : null });
     return [el("label", { for: id }, name.replaceAll("_", " ")), el("span", {}, input)];
   }));
+}
+
+/** JSON as typed; what is none goes as it is, and is refused with a sentence. */
+function parsed(typed) {
+  try {
+    return JSON.parse(typed);
+  } catch {
+    return typed;
+  }
 }
 
 function given(place, parameters) {
@@ -624,6 +633,7 @@ function given(place, parameters) {
     const value = parameters[name];
     if (typeof value === "boolean") found[name] = input.checked;
     else if (typeof value === "number") found[name] = Number(input.value);
+    else if (value != null && typeof value === "object") found[name] = parsed(input.value.trim() || JSON.stringify(value));
     else if (value != null) found[name] = input.value;
     // No default of its own: true, false or a number; nothing leaves it to the settings.
     else if (input.value.trim()) found[name] = JSON.parse(/^(true|false|[\d.]+)$/.test(input.value.trim()) ? input.value : JSON.stringify(input.value));
