@@ -52,14 +52,14 @@ types: $(VENV)/.dev ## mypy --strict
 	$(BIN)/mypy
 
 test: lint types $(VENV)/.browser ## Everything that has to hold
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist loadgroup
 
 bench: $(VENV)/.dev ## Measure: ratios beside the goals
 	$(BIN)/python -m benchmarks
 
 MINUTES ?= 10
 soak: $(VENV)/.dev ## The long forms of the suites; MINUTES=10
-	GUESTWIRE_EXAMPLES=long timeout $$(( $(MINUTES) * 60 )) $(BIN)/pytest -n auto tests/wire tests/unit tests/contract \
+	GUESTWIRE_EXAMPLES=long timeout $$(( $(MINUTES) * 60 )) $(BIN)/pytest -n auto --dist loadgroup tests/wire tests/unit tests/contract \
 	  || test $$? -eq 124
 
 docs: $(VENV)/.dev ## Make the generated pages anew

@@ -20,15 +20,16 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from guestwire import client
 from guestwire.client import MessageStatus, RelayMode, Status
 from guestwire.errors import ConfigError
 from guestwire.guests import Guests
 from guestwire.model import Draft, ReceivedFile, Reply, Ticket
+from guestwire.receiving import WebhookAnswer
 
 if TYPE_CHECKING:
     from guestwire.message import Message
@@ -144,9 +145,24 @@ class GuestWire:
         """Return the replies there are, to one guest or to all; as `guestwire.GuestWire.replies`, without waiting."""
         return self._call(lambda wire: _all_replies(wire, guest, consumer, after))
 
-    def acknowledge(self, reply: Reply, *, consumer: str) -> None:
-        """Say that a reply has been dealt with, under a consumer's name."""
-        self._call(lambda wire: wire.acknowledge(reply, consumer=consumer))
+    def acknowledge(
+        self,
+        reply: Reply,
+        *,
+        consumer: str | None = None,
+        status: Literal["delivered", "read", "failed"] = "read",
+        reason: str | None = None,
+    ) -> None:
+        """Say that a consumer has dealt with a reply, or what became of it: a receipt."""
+        self._call(lambda wire: wire.acknowledge(reply, consumer=consumer, status=status, reason=reason))
+
+    def receive_webhook(self, headers: Mapping[str, str], body: bytes) -> WebhookAnswer:
+        """Take what a platform POSTs to a webhook; returns what to answer."""
+        return self._call(lambda wire: wire.receive_webhook(headers, body))
+
+    def refresh_token(self, to: str | None = None) -> None:
+        """Fetch an OAuth token now."""
+        self._call(lambda wire: wire.refresh_token(to))
 
     def fetch(self, reply: Reply, file: ReceivedFile) -> bytes:
         """Fetch a file that came with a reply."""

@@ -173,17 +173,17 @@ class Http:
         """Send a HEAD; as `get`."""
         return await self._request("HEAD", url, None, most=0)
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, keep_bytes: int = KEPT_BYTES) -> Answer:
         """
         Send a POST.
 
         Returns:
-            The answer, of whose body `KEPT_BYTES` are read at most.
+            The answer, of whose body `keep_bytes` are read at most.
 
         Raises:
             Forbidden, Unreachable: As for `get`.
         """
-        return await self._request("POST", url, headers, most=KEPT_BYTES, data=body)
+        return await self._request("POST", url, headers, most=keep_bytes, data=body)
 
     async def put(
         self,

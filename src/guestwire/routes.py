@@ -59,7 +59,7 @@ def routes_of(
             )
             routes[name] = Route(sessions, pace, destination.retry)
         else:
-            owner = token_owner(destination)
+            owner = token_owner(destination, api_clients.get(name))
             pace = paces.setdefault(owner, Pace(token_limits(destination)))
             shared = _shared_keys(owner)
             transport = _rest(
@@ -125,9 +125,11 @@ def caller_of(destination: Destination, *, timing: RelaySettings, clock: Clock, 
     return HttpCaller(destination.gateway, http, tokens_of(destination, http, clock=clock))
 
 
-def token_owner(destination: Destination) -> str:
-    """Name whom the platform counts: the OAuth client where there is one."""
-    return destination.name if destination.client_id is None else f"{destination.token_url} {destination.client_id}"
+def token_owner(destination: Destination, api_client: ApiClient | None = None) -> str:
+    """Name whom the platform counts: the OAuth client where it is known, else whoever brings the token."""
+    if destination.client_id is not None:
+        return f"{destination.token_url} {destination.client_id}"
+    return destination.name if api_client is None else f"api client {id(api_client)}"
 
 
 def _shared_keys(owner: str) -> tuple[Key, ...]:

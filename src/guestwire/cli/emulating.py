@@ -114,21 +114,25 @@ def _start(given: dict[str, Any], overrides: list[str], *, as_json: bool) -> int
             except OSError as error:
                 show.warn(f"'guestwire emulate say' will need --gateway: {error.strerror}")
             # Last: whoever reads the address may use the others at once.
-            _tell_where(far, as_json=as_json)
+            _tell_where(far, emulator, as_json=as_json)
 
         with contextlib.suppress(KeyboardInterrupt):
             run(lambda: serve(settings, ready))
     return 0
 
 
-def _tell_where(far: Far, *, as_json: bool) -> None:
+def _tell_where(far: Far, emulator: Emulator, *, as_json: bool) -> None:
     if as_json:
-        show.out(show.as_json(far))
+        # Its own client and its own secrets: they open this emulator, and nothing else.
+        names = ("organization_id", "integration_id", "client_id", "client_secret", "webhook_secret")
+        show.out(show.as_json({**msgspec.to_builtins(far), **{name: getattr(emulator, name) for name in names}}))
         return
     trusted_by = "" if far.ca_file is None else f"  CA file {far.ca_file}"
     show.out(f"{far.url}  deployment {far.deployment_id}{trusted_by}")
     show.say(f"  guestwire send --gateway {far.url} --guest 42 hello")
     show.say(f"  {far.url}/_emulator/  shows conversations and answers them")
+    show.say(f"  Open Messaging: integration {emulator.integration_id}, OAuth client {emulator.client_id};")
+    show.say(f"  {far.url}/_emulator/state  has its secrets too")
 
 
 # --- talking to one ---

@@ -152,6 +152,8 @@ class Call(msgspec.Struct, frozen=True):
     body: Any = None
     """JSON; None for a GET."""
     query: tuple[tuple[str, str], ...] = ()
+    is_listing: bool = False
+    """Its answer may be long."""
 
     def __repr__(self) -> str:
         return f"Call({self.method} {self.path})"  # not the body

@@ -242,7 +242,7 @@ def _retry_after(value: str | None, now: float) -> float | None:
 
 def _number(value: str | None) -> float | None:
     """Read a count of seconds; some senders write a fraction, or a sign."""
-    if value is None or not re.fullmatch(r"\s*[+-]?[0-9]+(\.[0-9]*)?\s*", value):
+    if value is None or not re.fullmatch(r"[ \t]*[+-]?[0-9]+(\.[0-9]*)?[ \t]*", value):
         return None
     return min(float(value), MAX_RETRY_AFTER_S)
 

@@ -8,11 +8,11 @@ so with a fresh token the same request goes out a second time.
 from __future__ import annotations
 
 from typing import Protocol
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 
-from guestwire.net import Answer, Http
+from guestwire.net import KEPT_BYTES, MAX_ANSWER_BYTES, Answer, Http
 from guestwire.protocol.openmessaging import Call
 from guestwire.transports.oauth import Tokens
 
@@ -68,14 +68,15 @@ class HttpCaller:
         return await self._send(call, await self._tokens.renew(token))
 
     async def _send(self, call: Call, token: str | None) -> Answer:
-        url = self._base + call.path + (f"?{urlencode(call.query)}" if call.query else "")
+        url = self._base + quote(call.path) + (f"?{urlencode(call.query)}" if call.query else "")
         headers = {"Accept": "application/json"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         if call.method == "GET":
             return await self._http.get(url, headers)
         headers["Content-Type"] = "application/json"
-        return await self._http.post(url, headers, msgspec.json.encode(call.body))
+        most = MAX_ANSWER_BYTES if call.is_listing else KEPT_BYTES
+        return await self._http.post(url, headers, msgspec.json.encode(call.body), keep_bytes=most)
 
     async def ready(self) -> None:
         """Have a token."""

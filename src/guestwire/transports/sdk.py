@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 #: Loggers of the host program that importing the SDK makes silent, and how it does.
 MUTED_LOGGERS = ("urllib3", "watchdog")
 _MUTED = logging.CRITICAL + 1
+#: Requests that may be under way beside the messages: a token, and a look.
+BESIDE = 2
 #: Threads that still hang when the caller is closed are waited for so long, in seconds; then they end by themselves.
 CLOSE_S = 2.0
 #: What stands in a path as it is; the rest is quoted. Percent signs: whoever wrote the path has quoted already.
@@ -106,7 +108,7 @@ class SdkCaller:
     """
     Calls through an `ApiClient`; see `guestwire.transports.calls.Caller`, and the module for what is done to it.
 
-    Requests wait on threads, as many as `width` and one for tokens; the event loop never does. A call that is cancelled
+    Requests wait on threads, as many as `width` and `BESIDE`; the event loop never does. A call that is cancelled
     while it waits for a thread is never sent. One that is under way loses its connection: whether the request arrived
     nobody knows then.
 
@@ -116,7 +118,7 @@ class SdkCaller:
         clock: The time.
         connect_s: For a connection to be made, in seconds.
         total_s: For a whole request, in seconds.
-        width: Requests on their way at once.
+        width: Messages on their way at once.
     """
 
     def __init__(
@@ -140,15 +142,15 @@ class SdkCaller:
             needed=destination.transport == "openmessaging",
         )
         self._lent = ""
-        self._pools = _pools_of(_configuration(), width=width + 1, connect_s=connect_s, read_s=total_s)
-        self._threads = ThreadPoolExecutor(width + 1, thread_name_prefix="guestwire-sdk")
+        self._pools = _pools_of(_configuration(), width=width + BESIDE, connect_s=connect_s, read_s=total_s)
+        self._threads = ThreadPoolExecutor(width + BESIDE, thread_name_prefix="guestwire-sdk")
         self._gate = threading.Lock()
         self._flights: set[_Flight] = set()
         self._busy: set[Future[Answer]] = set()
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"<SdkCaller {self._host}, {len(self._flights)} on their way>"
+        return f"<SdkCaller {_shown_place(self._host)}, {len(self._flights)} on their way>"
 
     async def call(self, call: Call) -> Answer:
         """Make one call."""
