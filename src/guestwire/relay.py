@@ -253,9 +253,10 @@ class Relay(Steering):
             result = await self._commit(Step(changes, begins))
         except StoreError as error:
             result = await self._commit_later(changes, begins, error)
+        if len(result.begun) < len(begins):
+            self._free_slots(begins, result)
         self._stepped(result)
         if len(result.begun) < len(begins):
-            self._free_slots(begins)
             self._not_begun(begins, result)
         await self._tell(result.entries)
         if result.replaced:

@@ -63,6 +63,7 @@ from guestwire.store.base import (
     NoteUpload,
     Pause,
     Requeue,
+    StepResult,
     Suspect,
 )
 from guestwire.store.thread import StoreThread
@@ -206,11 +207,12 @@ class Steering:
         # says. Should nobody take one, they are asked again soon.
         route.wake_at = now + LINE_S
 
-    def _free_slots(self, guests: Sequence[GuestRef]) -> None:
-        """Nothing was begun for these after all: the places that were taken for them are free."""
-        for guest in guests:
+    def _free_slots(self, begins: Sequence[GuestRef], result: StepResult) -> None:
+        """Where nothing was begun after all, the places that were taken for it are free."""
+        begun = {sending.guest_ref for sending in result.begun}
+        for guest in begins:
             lane = self._lanes.get(guest)
-            if lane is not None and lane.slot is not None:
+            if lane is not None and lane.slot is not None and guest not in begun:
                 lane.slot.unused()
                 lane.slot = None
                 lane.route.wake_at = float("-inf")

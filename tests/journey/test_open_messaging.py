@@ -422,3 +422,33 @@ def test_the_settings_of_a_kiosk_show_no_secret(genesys: Any) -> None:
     to = kiosk(genesys)
     for secret in (genesys.client_secret, genesys.webhook_secret):
         assert secret not in repr(to)
+
+
+# --- what stands between ---
+
+PAGE: dict[str, Any] = {"status": 403, "body": "<html>blocked</html>", "content_type": "text/html"}
+
+
+async def test_a_firewall_that_answers_for_the_platform_kills_no_message(genesys: Emulator, tmp_path: Path) -> None:
+    """Its page is no word of the platform's: everything waits, no attempt is spent, and goes out when it is gone."""
+    genesys.inject("http_status", **PAGE, times=3, match={"path": "open/message"})
+    async with wired(kiosk(genesys), folder=tmp_path / "s") as wire:
+        tickets = await wire.submit_many([Message(guest=f"g{n}", text=f"m{n}") for n in range(3)])
+        assert await settled(wire, *tickets) == ["accepted"] * 3
+        for ticket in tickets:
+            (part,), _ = await wire.find(ticket.message_id)
+            assert part.attempt == 1
+        events = [entry.event for entry in await journal_of(wire)]
+    assert "destination.trouble" in events
+    assert "destination.reached" in events
+
+
+async def test_a_message_that_a_firewall_does_not_like_stops_nobody_else(genesys: Emulator, tmp_path: Path) -> None:
+    """Others have passed since it was turned away, and it is turned away again: so it is about this one."""
+    genesys.inject("http_status", **PAGE, times=None, match={"text": "DROP TABLE"})
+    async with wired(kiosk(genesys), folder=tmp_path / "s") as wire:
+        bad = await wire.submit(Message(guest="bobby", text="'; DROP TABLE guests"))
+        good = await wire.submit_many([Message(guest=f"g{n}", text=f"m{n}") for n in range(5)])
+        assert await settled(wire, *good) == ["accepted"] * 5
+        assert await settled(wire, bad) == ["dead"]
+    assert sorted(inbound(genesys)) == [f"m{n}" for n in range(5)]

@@ -19,7 +19,6 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 import msgspec
@@ -70,7 +69,8 @@ _BRACKETED = re.compile(r"\[\s*([0-9]{1,9})\s*\]")
 class Barred(msgspec.Struct, frozen=True):
     """Surely not accepted, and not because of the message: no message of the destination can go now."""
 
-    what: Literal["token", "permission", "place"]
+    what: Literal["token", "permission", "place", "between"]
+    """``between``: who answered is not the platform, but something on the way to it."""
     reason: str
     permissions: str = ""
     """Those that are missing, as the platform names them."""
@@ -98,6 +98,11 @@ class TokenLater(msgspec.Struct, frozen=True):
 
     reason: str
     retry_after_s: float
+
+
+def is_foreign(status: int, body: bytes) -> bool:
+    """Whether an answer is none of the platform's: a redirect, or a success that is no JSON. It proves nothing."""
+    return 300 <= status < 400 or (200 <= status < 300 and json_of(body) is None)
 
 
 def json_of(body: bytes) -> dict[str, Any] | None:
@@ -149,6 +154,8 @@ def refusal_of(
         return Barred("place", reason, evidence=evidence)
     if status == 429:
         return Throttled("destination", wait_s(headers, parsed, now), reason, evidence)
+    if status == 403 and parsed is None:
+        return Barred("between", reason, evidence=evidence)
     if status == 403 or status in _NEVER:
         return Refused(status, reason, evidence)
     if status == 503 and trust_unavailable and headers.get("Retry-After"):

@@ -171,7 +171,8 @@ class OpenMessagingTransport(RestTransport):
         found = refusal_of(answer.status, answer.headers, answer.body, now=self.clock.now(), trust_unavailable=True)
         if isinstance(found, Barred):
             # The message that it is about is not known (any more): nobody waits for this receipt.
-            return Refused(answer.status, found.reason) if found.what == "place" else Failed(found.reason)
+            is_gone = found.what == "place"
+            return Refused(answer.status, found.reason) if is_gone else Failed(found.reason)
         return Failed(found.reason) if isinstance(found, Unknown) else found
 
 

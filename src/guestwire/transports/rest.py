@@ -2,8 +2,9 @@
 What the REST ways out have in common: no sessions, one POST for each attempt, one token for everybody.
 
 A lane is ready when the destination is: it has a token, its organisation is the expected one, and nothing bars it. What
-concerns every message (no connection, no token, a missing permission, an unknown integration) is no failure of one: the
-destination is *barred*, every lane waits without spending attempts, and after a while one lane alone tries again.
+concerns every message (no connection, no token, a missing permission, an unknown integration, a proxy that answers in
+the platform's place) is no failure of one: the destination is *barred*, every lane waits without spending attempts, and
+after a while one lane alone tries again, another one each time.
 
 An attempt whose connection was never made has surely not arrived. Once the bytes may have left, only the answer counts.
 """
@@ -20,12 +21,23 @@ import msgspec
 
 from guestwire.clock import Clock
 from guestwire.errors import AuthenticationError, ConfigError, GuestWireError
-from guestwire.model import Accepted, CaughtUp, Errand, Failed, GuestRef, Outcome, Refused, Throttled, Unknown
+from guestwire.model import (
+    Accepted,
+    CaughtUp,
+    Errand,
+    Failed,
+    GuestRef,
+    Outcome,
+    PartId,
+    Refused,
+    Throttled,
+    Unknown,
+)
 from guestwire.net import Answer, NotSent, Unreachable
 from guestwire.policy.pace import Key, Pace
 from guestwire.policy.retry import backoff_s
 from guestwire.protocol.openmessaging import Call
-from guestwire.protocol.platform import Barred, json_of, refusal_of
+from guestwire.protocol.platform import Barred, is_foreign, json_of, refusal_of
 from guestwire.settings import Destination, RelaySettings
 from guestwire.transports.agenda import Agenda
 from guestwire.transports.base import (
@@ -45,8 +57,6 @@ from guestwire.transports.oauth import NoTokenYet, whose_of
 
 logger = logging.getLogger("guestwire.transports.rest")
 
-#: A destination that does not let us in is tried again after this, in seconds: somebody has to change something.
-BARRED_S = 30.0
 #: Guests whose typing can be told.
 MAX_KNOWN = 10_000
 #: The platform's answer to whom the credentials belong.
@@ -113,6 +123,9 @@ class RestTransport:
         self._failures = 0
         self._trial: GuestRef | None = None
         self._retry_set = False
+        #: Messages taken so far; and parts that something on the way turned away, with how many there were then.
+        self._taken = 0
+        self._turned_away: dict[PartId, int] = {}
         self._requests = 0
         self._rates: dict[str, float] = {}
 
@@ -220,9 +233,9 @@ class RestTransport:
             self._agenda.at(self.clock.now() + self._pause_s(error), self._try_again)
 
     def _pause_s(self, error: Exception) -> float:
-        if isinstance(error, AuthenticationError | ConfigError):
-            return BARRED_S
         timing = self._timing
+        if isinstance(error, AuthenticationError | ConfigError):
+            return timing.reconnect_cap_s  # somebody has to change something first
         pause_s = backoff_s(self._failures, self._draw(), base_s=timing.reconnect_base_s, cap_s=timing.reconnect_cap_s)
         return max(pause_s, error.retry_after_s) if isinstance(error, NoTokenYet) else pause_s
 
@@ -284,7 +297,7 @@ class RestTransport:
         outcome: Outcome = Unknown("the sending process was stopped before the answer came")
         sent = True
         try:
-            outcome = self._judge(await self._call(self._request(lane, attempt)))
+            outcome = self._judge(attempt, await self._call(self._request(lane, attempt)))
         except (NotSent, GuestWireError) as error:
             self._bar(error)
             sent = False
@@ -297,11 +310,13 @@ class RestTransport:
             self._free(attempt, sent=sent)
             self._emit(Attempted(attempt.guest_ref, attempt.part_id, outcome))
 
-    def _judge(self, answer: Answer) -> Outcome:
+    def _judge(self, attempt: Attempt, answer: Answer) -> Outcome:
         """Say what an answer proves; what concerns every message bars the destination."""
         accepted = self._accepted(answer)
         if accepted is not None:
             self._reached()
+            self._taken += 1
+            self._turned_away.pop(attempt.part_id, None)
             return accepted
         found = refusal_of(
             answer.status,
@@ -310,12 +325,31 @@ class RestTransport:
             now=self.clock.now(),
             trust_unavailable=self._destination.retry.trust_unavailable,
         )
+        if isinstance(found, Barred) and found.what == "between" and self._is_about(attempt):
+            return Refused(answer.status, found.reason, found.evidence)
         if isinstance(found, Barred):
+            self._last(attempt.guest_ref)
             self._bar(self._explained(found))
             return Throttled("destination", 0.0, found.reason, found.evidence)
-        if isinstance(found, Refused | Failed):
+        if isinstance(found, Unknown) and is_foreign(answer.status, answer.body):
+            self._last(attempt.guest_ref)
+            self._bar(Unreachable(found.reason))
+        elif isinstance(found, Refused | Failed):
             self._reached()
         return found
+
+    def _is_about(self, attempt: Attempt) -> bool:
+        """Whether what stands between turns away this very message: others have passed since it was turned away."""
+        before = self._turned_away.get(attempt.part_id)
+        self._turned_away[attempt.part_id] = self._taken
+        if len(self._turned_away) > MAX_KNOWN:
+            del self._turned_away[next(iter(self._turned_away))]
+        return before is not None and self._taken > before
+
+    def _last(self, guest: GuestRef) -> None:
+        """Who found the trouble is the last to try whether it is over."""
+        if guest in self._wanted:
+            self._wanted[guest] = self._wanted.pop(guest)
 
     def _reached(self) -> None:
         if self._trouble is not None:
@@ -330,6 +364,12 @@ class RestTransport:
                 f"{whose}: the platform takes no token of this OAuth client ({barred.reason})",
                 code="GW-A013",
                 hint="run 'guestwire doctor'; the client may have been disabled, or belong to another region",
+            )
+        if barred.what == "between":
+            return GuestWireError(
+                f"{whose}: something on the way to {self._destination.host} answers in its place ({barred.reason})",
+                code="GW-A015",
+                hint="a proxy or a firewall: see whether this machine may reach the platform, and HTTPS_PROXY",
             )
         if barred.what == "permission":
             missing = barred.permissions or self.permission or "one that it does not name"
@@ -381,7 +421,7 @@ class RestTransport:
 
     def carry_out(self, lane: LaneInfo, errand: Errand) -> None:
         """There are no sessions to do anything with."""
-        refused = Refused(0, f"{self._destination.transport} knows no sessions, so nothing can be done about one")
+        refused = Refused(0, f"{self._destination.transport} has no sessions, so it does not know '{errand.kind}'")
         self._emit(ErrandEnded(lane.guest_ref, errand.seq, refused))
 
     def type(self, guest: GuestRef) -> bool:
