@@ -678,6 +678,12 @@ def test_receipts_for_what_the_guest_said(status: str) -> None:
     assert found.said == Receipt(status, PLATFORM_ID, "part-1", TIME, ("MessageExpired",))
 
 
+def test_the_words_of_a_receipt_have_a_bound() -> None:
+    """They go into the journal, and anybody who knows the secret may write them."""
+    found = brought(receipt("s" * 1_000, reasons=[{"code": "c" * 1_000}]))
+    assert found.said == Receipt("s" * 40, PLATFORM_ID, "part-1", TIME, ("c" * 40,))
+
+
 @pytest.mark.parametrize(
     "raw",
     [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
@@ -25,6 +27,7 @@ from guestwire.protocol.platform import (
     Token,
     TokenLater,
     TokenRefused,
+    is_foreign,
     quiet,
     reason_of,
     refusal_of,
@@ -128,6 +131,33 @@ def test_a_refused_message_would_be_refused_again(status: int, code: str) -> Non
 def test_a_403_that_names_no_permission_is_about_the_message(body: dict[str, object]) -> None:
     """Whatever stands where the code belongs."""
     assert isinstance(judge(403, body), Refused)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>Forbidden</html>", b'{"trunca', b"[]"])
+def test_a_403_that_is_no_json_comes_from_somebody_between(body: bytes) -> None:
+    """A proxy or a firewall that turns everything away: no judgement on this message, and none of the platform's."""
+    found = judge(403, body)
+    assert isinstance(found, Barred)
+    assert found.what == "between"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "foreign"),
+    [
+        (200, b"<html>welcome</html>", True),
+        (200, b"", True),
+        (202, b'{"id":"trunca', True),
+        (302, b"", True),
+        (307, b'{"id":"x"}', True),
+        (200, b"{}", False),
+        (202, b'{"id":"x"}', False),
+        (400, b"<html>", False),
+        (502, b"<html>", False),
+    ],
+)
+def test_what_the_platform_never_answers_is_foreign(status: int, body: bytes, foreign: bool) -> None:
+    """A redirect, or a success that is no JSON, is said by something on the way."""
+    assert is_foreign(status, body) is foreign
 
 
 def test_a_limit_is_waited_for() -> None:
@@ -278,11 +308,22 @@ def test_any_answer_is_judged(status: int, headers: dict[str, str], body: bytes,
 def test_an_error_nested_without_end_is_judged(depth: int) -> None:
     """Neither its reading nor anything that is done with it runs out of stack."""
     body = b'{"code":' + b"[" * depth + b"]" * depth + b',"message":' + b"[" * depth + b"]" * depth + b"}"
-    assert isinstance(judge(403, body), Refused)
+    assert isinstance(judge(400, body), Refused)
+    assert isinstance(judge(403, body), Refused | Barred), "too deep for a reader, it is no JSON"
     assert isinstance(token_of(400, {}, body.replace(b"code", b"error"), now=NOW), TokenRefused)
 
 
 # --- waits ---
+
+
+@pytest.fixture
+def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine in another time zone."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Pacific/Auckland")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 @pytest.mark.parametrize(
@@ -312,10 +353,13 @@ def test_an_error_nested_without_end_is_judged(depth: int) -> None:
         ("", DEFAULT_RETRY_AFTER_S),
         ("Wed, 99 Foo 2026 99:99:99 GMT", DEFAULT_RETRY_AFTER_S),
         ("٣٧", DEFAULT_RETRY_AFTER_S),
+        ("0\x1f", DEFAULT_RETRY_AFTER_S),
+        ("3\n", DEFAULT_RETRY_AFTER_S),
         ("nan", DEFAULT_RETRY_AFTER_S),
         ("inf", DEFAULT_RETRY_AFTER_S),
     ],
 )
+@pytest.mark.usefixtures("far_from_greenwich")
 def test_retry_after_is_read_in_all_its_forms(value: str, expected: float) -> None:
     """Seconds, with a fraction or a sign, or a date, which is in GMT whatever our own zone is; bounded both ways."""
     assert wait_s({"Retry-After": value}, None, NOW) == expected

@@ -239,6 +239,8 @@ def _retry_after(value: str | None, now: float) -> float | None:
     number = _number(value)
     if number is not None or not value:
         return number
+    from email.utils import parsedate_to_datetime  # rarely needed, and slow to import
+
     try:
         at = parsedate_to_datetime(value)
         # A date of HTTP is in GMT also where it does not say so: our own zone has no part in it.
