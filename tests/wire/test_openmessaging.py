@@ -357,7 +357,10 @@ def test_the_outside_acceptances() -> None:
 # --- looking back ---
 
 
-def data(part: str = "part-1", **more: Any) -> dict[str, Any]:
+PART = "0198a1b2-0000-7000-8000-000000000001"
+
+
+def data(part: str = PART, **more: Any) -> dict[str, Any]:
     """A message of a guest's, as the platform lists it."""
     normalized = {
         "id": PLATFORM_ID,
@@ -422,25 +425,25 @@ def test_a_conversation_s_messages_newest_first() -> None:
 
 def test_a_part_is_found_by_the_id_that_went_out_with_it() -> None:
     """`channel.messageId` comes back: the surest match there is."""
-    (entity,) = entities_of({"entities": [data("part-1")]})
+    (entity,) = entities_of({"entities": [data(PART)]})
     assert entity == Entity(
         PLATFORM_ID,  # type: ignore[arg-type]
         None,
         "hello",
         "2026-03-04T05:06:08.000Z",
-        PartId("part-1"),
+        PartId(PART),
     )
-    found = check.find(PartId("part-1"), PartBody("other words"), [entity], lambda _: False)
+    found = check.find(PartId(PART), PartBody("other words"), [entity], lambda _: False)
     assert found is entity
     assert check.find(PartId("part-2"), PartBody("hello"), [entity], lambda _: False) is None
 
 
 def test_our_id_is_found_in_either_of_its_places() -> None:
     """Where the channel holds the platform's own id, the provider's id stands beside it."""
-    listed = data(PLATFORM_ID, providerMessageId="part-1")
+    listed = data(PLATFORM_ID, providerMessageId=PART)
     entity = entity_of_data(listed)
     assert entity is not None
-    assert entity.part_id == "part-1"
+    assert entity.part_id == PART
     bare = entity_of_data(data(PLATFORM_ID, providerMessageId=PLATFORM_ID))
     assert bare is not None
     assert bare.part_id is None
@@ -479,7 +482,7 @@ def test_a_part_without_its_id_is_found_by_what_it_said() -> None:
 
 def test_a_guest_s_own_messages_alone_newest_first() -> None:
     """What agents say, events and receipts are no message of his."""
-    older = data("part-1", id="older", timestamp="2026-03-04T05:06:07.000Z")
+    older = data(PART, id="older", timestamp="2026-03-04T05:06:07.000Z")
     newer = data("part-2", id="newer", timestamp="2026-03-04T05:06:09.000Z")
     listing = [
         older,
@@ -508,7 +511,7 @@ def test_an_entry_without_an_id_has_that_of_its_message() -> None:
     assert entity_of_data(raw) is None
 
 
-@given(mutated([data("part-1"), data(PLATFORM_ID, normalized={"content": [{"attachment": {"url": "u"}}]})]))
+@given(mutated([data(PART), data(PLATFORM_ID, normalized={"content": [{"attachment": {"url": "u"}}]})]))
 def test_any_listing_is_read(raw: dict[str, Any]) -> None:
     """Entities with an id, or nothing."""
     for entity in entities_of({"entities": [raw, raw]}):
@@ -620,7 +623,7 @@ def receipt(status: str = "Published", **more: Any) -> dict[str, Any]:
             "to": {"id": INTEGRATION},
             "from": {"id": "guest-42@example.com", "idType": "Email"},
             "time": TIME,
-            "messageId": "part-1",
+            "messageId": PART,
         },
         "type": "Receipt",
         "status": status,
@@ -675,13 +678,13 @@ def test_receipts_for_what_the_guest_said(status: str) -> None:
     """With its status as it came, both names of the message, and the codes of its reasons: never their words."""
     reasons = [{"code": "MessageExpired", "message": "too late for Ann"}, {"message": "no code"}, "odd", {"code": 5}]
     found = brought(receipt(status, reasons=reasons))
-    assert found.said == Receipt(status, PLATFORM_ID, "part-1", TIME, ("MessageExpired",))
+    assert found.said == Receipt(status, PLATFORM_ID, PART, TIME, ("MessageExpired",))
 
 
 def test_the_words_of_a_receipt_have_a_bound() -> None:
     """They go into the journal, and anybody who knows the secret may write them."""
     found = brought(receipt("s" * 1_000, reasons=[{"code": "c" * 1_000}]))
-    assert found.said == Receipt("s" * 40, PLATFORM_ID, "part-1", TIME, ("c" * 40,))
+    assert found.said == Receipt("s" * 40, PLATFORM_ID, PART, TIME, ("c" * 40,))
 
 
 @pytest.mark.parametrize(
@@ -715,9 +718,9 @@ def test_somebody_types(typing: dict[str, Any], seconds: float) -> None:
 
 
 def test_somebody_stops_typing() -> None:
-    """There is nothing to be told: showing it ends by itself."""
+    """No time at all: whoever shows it ends."""
     raw = outbound(type="Event", events=[{"eventType": "Typing", "typing": {"type": "Off"}}])
-    assert isinstance(read_webhook(json.dumps(raw).encode()), Unreadable)
+    assert brought(raw).said == 0.0
 
 
 def test_typing_does_not_swallow_a_text() -> None:
@@ -752,11 +755,27 @@ def test_the_sides_are_told_apart_by_the_direction_where_no_channel_is_named() -
     for raw in (receipt(), outbound()):
         del raw["channel"]["id"]
         brought(raw)
+
+
+@pytest.mark.parametrize("names_channel", [True, False])
+def test_what_the_guest_himself_said_is_no_reply(names_channel: bool) -> None:
+    """A webhook that repeats his own words must not answer him with them."""
     raw = outbound(direction="Inbound")
-    del raw["channel"]["id"]
-    found = read_webhook(json.dumps(raw).encode())
-    assert isinstance(found, Brought)
-    assert (found.guest, found.integration_id) == (INTEGRATION, "guest-42@example.com")
+    channel = raw["channel"]
+    channel["from"], channel["to"] = channel["to"], channel["from"]
+    if not names_channel:
+        del channel["id"]
+    assert isinstance(read_webhook(json.dumps(raw).encode()), Unreadable)
+
+
+@pytest.mark.parametrize(
+    "foreign", ["order-4711", "6f3c9e21b84d47c5a0e1d2f3a4b5c6d8", "3f0c9a4e-5b1d-4c8a-9e27-6d2f8b7a1c50"]
+)
+def test_an_id_that_is_none_of_ours_leaves_the_content_to_tell(foreign: str) -> None:
+    """The platform may give another id back than the one that went out; then the text is compared."""
+    entity = entity_of_data(data(foreign))
+    assert entity is not None
+    assert entity.part_id is None
 
 
 def test_a_reply_without_any_name_is_named_by_what_it_holds() -> None:

@@ -8,6 +8,7 @@ is gone for ever ends the deliveries to it.
 from __future__ import annotations
 
 import email.utils
+from datetime import UTC
 
 import msgspec
 
@@ -82,7 +83,9 @@ def patience_s(retry_after: str | None, now: float) -> float | None:
         # Compared before it is converted: no float holds a number of 400 digits.
         return MAX_RETRY_AFTER_S if len(value) > 6 else min(float(value), MAX_RETRY_AFTER_S)
     try:
-        at = email.utils.parsedate_to_datetime(value).timestamp()
+        parsed = email.utils.parsedate_to_datetime(value)
+        # A date without a zone is GMT (RFC 9110, section 5.6.7), whatever this machine's zone is.
+        at = (parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError, OSError):
         return None
     return min(max(at - now, 0.0), MAX_RETRY_AFTER_S)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -72,6 +73,9 @@ RECEIPT_REASONS = frozenset(
         "DataFiltered",
     }
 )
+#: Ids of our parts: UUIDs of version 7. Another sender's id, or one of the platform's own, says nothing about whose
+#: message it is, so then its content is compared.
+_OURS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 #: Messages of a conversation that may be asked for at once.
 MAX_BULK = 100
 #: So deep a webhook's JSON is read; the deepest that is documented has a dozen levels.
@@ -341,7 +345,7 @@ def entity_of_data(raw: Mapping[str, Any]) -> Entity | None:
         message.text,
         at if isinstance(at, str) else channel.time if channel else None,
         # Ours comes back in one of two places: the surest match there is.
-        next((PartId(found) for found in ours if isinstance(found, str) and found and found != name), None),
+        next((PartId(found) for found in ours if isinstance(found, str) and _OURS.fullmatch(found)), None),
         None,
         tuple(sorted(mark for mark in marks if mark)),
     )
@@ -409,9 +413,10 @@ def read_webhook(body: bytes) -> Brought | Unreadable:
             return Unreadable("a receipt without a status or an id")
         return Brought(GuestKey(guest), integration, receipt)
     is_typing = message.type == "Event" and {event.event_type for event in message.events or ()} == {"Typing"}
-    seconds = typing_s(message) if is_typing else None
-    if seconds is not None:
-        return Brought(GuestKey(guest), integration, seconds)
+    if is_typing:  # "off" is no time at all
+        return Brought(GuestKey(guest), integration, typing_s(message) or 0.0)
+    if is_from_guest:
+        return Unreadable("what the guest himself said")
     reply = reply_of(message)
     return Unreadable("an event of no kind") if reply is None else Brought(GuestKey(guest), integration, reply)
 
