@@ -28,8 +28,9 @@ from guestwire import client
 from guestwire.client import MessageStatus, RelayMode, Status
 from guestwire.errors import ConfigError
 from guestwire.guests import Guests
-from guestwire.model import Draft, ReceivedFile, Reply, Ticket
+from guestwire.model import Draft, JournalEntry, ReceivedFile, Reply, Ticket
 from guestwire.receiving import WebhookAnswer
+from guestwire.store.base import PartView
 
 if TYPE_CHECKING:
     from guestwire.message import Message
@@ -136,6 +137,10 @@ class GuestWire:
     def wait_many(self, tickets: Sequence[Ticket], *, timeout_s: float | None = None) -> list[MessageStatus]:
         """Wait for several messages."""
         return self._call(lambda wire: wire.wait_many(tickets, timeout_s=timeout_s))
+
+    def find(self, name: str, *, with_text: bool = False) -> tuple[list[PartView], list[JournalEntry]]:
+        """Return the parts of a message and everything the journal holds about them, by id or its beginning."""
+        return self._call(lambda wire: wire.find(name, with_text=with_text))
 
     def status(self) -> Status:
         """Return the whole picture."""

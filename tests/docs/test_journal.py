@@ -5,20 +5,27 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import get_args
 
-from guestwire.model import PartState
+from guestwire.model import RECEIPT_STATES, PartState
+from guestwire.store.facts import ReplyStatus
 
 ROOT = Path(__file__).parents[2]
-FAMILIES = "part|upload|reply|replies|session|guest|errand|typing|lane|destination|deployment|config|wire|relay"
+FAMILIES = (
+    "part|upload|receipt|reply|replies|session|guest|errand|typing|lane|destination|deployment|config|webhook|"
+    "wire|relay"
+)
 EVENT = re.compile(rf"({FAMILIES})\.[a-z_]+")
 #: What reads like an event and is something else: a file, a setting's file, a rule for messages.
-OTHERS = {"relay.lock", "config.toml", "guest.empty"}
+OTHERS = {"relay.lock", "config.toml", "guest.empty", "guest.id_type"}
 
 
 def events_in_source() -> set[str]:
     """Every journal event that stands in the source as a literal, and those made of a state's name."""
     found = {f"part.{state.value}" for state in (PartState.DEAD, PartState.EXPIRED, PartState.PARKED)}
     found |= {f"errand.{state}" for state in ("done", "failed")}
+    found |= {f"part.{state.value}" for state in RECEIPT_STATES.values()}
+    found |= {f"reply.{status}" for status in get_args(ReplyStatus)}
     for path in (ROOT / "src" / "guestwire").rglob("*.py"):
         if "emulator" in path.parts or "settings" in path.parts:
             continue

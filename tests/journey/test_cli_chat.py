@@ -531,12 +531,13 @@ def test_the_end_of_a_conversation_is_said(terminal: Open, genesys: Any) -> None
 
 def test_ctrl_c_waits_for_what_is_on_its_way(terminal: Open, genesys: Any) -> None:
     """Once: the answer is waited for, the exit code is 0, the terminal is as it was."""
-    genesys.inject("lose_echo")
-    chat = terminal(GUESTWIRE_RELAY__ANSWER_S="0.6")
+    genesys.inject("delay_echo", delay_ms=3_600_000)
+    chat = terminal(GUESTWIRE_RELAY__ANSWER_S="60", GUESTWIRE_RELAY__SHUTDOWN_S="60")
     chat.type("hello\r")
     until(lambda: texts(genesys) == ["hello"])
     chat.line_is("… sending > ▮")
     chat.type("\x03")
+    genesys.advance(3_600)
     chat.sees("you", "hello")
     assert chat.ends() == 0
 
