@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import msgspec
@@ -18,6 +19,26 @@ from guestwire.transports.base import LaneInfo, Transport
 OVERTAKING = ("sign_in", "receipt")
 
 
+class SharedWindows(msgspec.Struct):
+    """Windows that all lanes of a token share. The relay takes a place in each before it begins a message."""
+
+    pace: Pace
+    keys: tuple[Key, ...]
+    waiting: OrderedDict[GuestRef, None] = msgspec.field(default_factory=OrderedDict)
+    """Lanes that wait in line for a place, the first one first."""
+    called: set[GuestRef] = msgspec.field(default_factory=set)
+    """Those whose turn it is: nobody else takes a place before they have looked."""
+    wake_at: float = float("inf")
+    """When there may be a place, in seconds since the epoch; infinity: when an attempt ends."""
+
+    def line_up(self, guest: GuestRef, wake_at: float, *, in_front: bool = False) -> None:
+        """Wait for a place; `in_front`: it was this lane's turn, and there was none."""
+        self.waiting.setdefault(guest)
+        if in_front:
+            self.waiting.move_to_end(guest, last=False)
+        self.wake_at = min(self.wake_at, wake_at)
+
+
 class Route(msgspec.Struct):
     """A destination as the relay drives it."""
 
@@ -26,13 +47,13 @@ class Route(msgspec.Struct):
     retry: RetrySettings
     trouble: GuestWireError | None = None
     """Why none of its lanes can move; None while they can."""
-    shared: tuple[Key, ...] = ()
-    """Windows that all its lanes share. The relay takes a place in each before it begins a message. None: every guest
-    has windows of his own, and the transport takes their places."""
-    waiting: dict[GuestRef, None] = {}
-    """Lanes that wait for a place in them, in the order in which they came."""
-    wake_at: float = float("inf")
-    """When there may be one, in seconds since the epoch; infinity: when an attempt ends."""
+    shared: SharedWindows | None = None
+    """None: every guest has windows of his own, and the transport takes their places."""
+
+    def place_freed(self) -> None:
+        """An attempt has ended: whoever is first in line may have its place."""
+        if self.shared is not None:
+            self.shared.wake_at = float("-inf")
 
 
 def lane_info(row: LaneRow) -> LaneInfo:
@@ -122,14 +143,16 @@ class Lane:
     @property
     def errand_keys(self) -> tuple[Key, ...]:
         """The windows that a request beside messages needs."""
-        if not self.route.shared:
+        if self.route.shared is None:
             return self.keys
-        return tuple(key for key in self.route.shared if not key[0].startswith("messages"))
+        return tuple(key for key in self.route.shared.keys if not key[0].startswith("messages"))
 
     @property
     def keys(self) -> tuple[Key, ...]:
         """The windows that a message of this lane needs."""
-        return self.route.shared or (("messages_per_s", self.guest), ("requests_per_min", self.guest))
+        if self.route.shared is not None:
+            return self.route.shared.keys
+        return (("messages_per_s", self.guest), ("requests_per_min", self.guest))
 
 
 def next_errand(errands: Sequence[Errand], head: Head | None) -> Errand | None:

@@ -167,8 +167,8 @@ class Relay(Steering):
                     self._changes.append(event)
                 case HistoryRead(guest, entities):
                     self._match(guest, entities)
-                case HistoryUnreadable(guest, reason, retry_s):
-                    self._history_unreadable(guest, reason, retry_s)
+                case HistoryUnreadable(guest, reason, retry_s, is_failure):
+                    self._history_unreadable(guest, reason, retry_s, is_failure=is_failure)
                 case NoHistory(guest, reason):
                     self._no_history(guest, reason)
                 case SessionChanged(guest, state, _, _, token):
@@ -195,6 +195,7 @@ class Relay(Steering):
                 continue
             if self._may_begin(lane, now):
                 begins.append(guest)
+        self._chosen(now)
         return begins
 
     def _is_too_old(self, lane: Lane, now: float) -> bool:
@@ -230,14 +231,12 @@ class Relay(Steering):
             self._want(lane, urgent=False)
             if not transport.is_ready(lane.guest):
                 return False
-        held = lane.route.pace.admits(lane.keys, now)
-        if held is not None:
-            self._held(lane, held)
+        if not self._may_take(lane, now):
             return False
         if head is not None and head.blob is not None and head.upload_id is None:
             self._upload(lane, head)
             return False
-        if lane.route.shared:
+        if lane.route.shared is not None:
             lane.slot = lane.route.pace.take(lane.keys, now)
         return True
 
@@ -469,6 +468,9 @@ class Relay(Steering):
                     if lane.head is not None and (row.head is None or row.head.part_id != lane.head.part_id):
                         lane.check = None  # settled by somebody else: a receipt, a person
                     lane.head = row.head
+                    if lane.is_idle and lane.running is None:
+                        self._drop_or_touch(lane)  # settled by somebody else
+                        continue
                 self._touch(lane)
             elif route is not None:
                 self._keep_followed(row, route)
@@ -517,9 +519,7 @@ class Relay(Steering):
             if lane is not None and lane.awake_at == at:
                 lane.awake_at = float("inf")
                 self._touch(lane)
-        for route in self.routes.values():
-            if route.waiting and route.wake_at <= now:
-                self._wake_waiting(route, now)
+        self._call_waiting(now)
 
     def _next_at(self, deadline: float | None) -> float | None:
         if self._hot or self._changes:
@@ -527,7 +527,7 @@ class Relay(Steering):
         moments = [self._poll_at if deadline is None else deadline]
         if self._timers:
             moments.append(self._timers[0][0])
-        moments += [route.wake_at for route in self.routes.values() if route.waiting]
+        moments += [shared.wake_at for shared in self._shared_windows() if shared.waiting]
         if self._next_due_at is not None and deadline is None:
             moments.append(max(self._next_due_at, self._work_at))
         return min(moments)

@@ -6,12 +6,13 @@ Windows of REST ways count by token, because the platform does: destinations wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from guestwire.clock import Clock
 from guestwire.errors import ConfigError
-from guestwire.lane import Route
+from guestwire.lane import Route, SharedWindows
 from guestwire.net import Http, tls_of
 from guestwire.policy.pace import Key, Limit, Pace
 from guestwire.settings import Destination, RelaySettings
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from guestwire.transports.reads import Heard
 
 ApiClients = Mapping[str, "ApiClient"]
+#: What a message over REST needs a place in; the first one is paused when the platform says that it is enough.
+TOKEN_WINDOWS = ("requests_per_min", "messages_per_min", "messages_per_s", "in_flight")
 
 
 def routes_of(
@@ -46,11 +49,12 @@ def routes_of(
         heard: Which replies are known already.
         api_clients: The official SDK's clients, by name of the destination whose calls go through them.
     """
+    found = list(destinations)
+    windows = _windows_of(found, api_clients)
     routes: dict[str, Route] = {}
-    paces: dict[str, Pace] = {}
-    for destination in destinations:
+    for destination in found:
         name = destination.name
-        if destination.transport == "webmessaging":
+        if destination.has_sessions:
             from guestwire.transports.webmessaging import WebMessagingTransport
 
             pace = Pace(session_limits(destination))
@@ -59,20 +63,33 @@ def routes_of(
             )
             routes[name] = Route(sessions, pace, destination.retry)
         else:
-            owner = token_owner(destination, api_clients.get(name))
-            pace = paces.setdefault(owner, Pace(token_limits(destination)))
-            shared = _shared_keys(owner)
+            shared = windows[name]
             transport = _rest(
                 destination,
                 caller_of(destination, timing=timing, clock=clock, api_clients=api_clients),
                 timing=timing,
-                pace=pace,
-                keys=shared,
+                pace=shared.pace,
+                keys=shared.keys,
                 clock=clock,
                 emit=emitter(name),
             )
-            routes[name] = Route(transport, pace, destination.retry, shared=shared)
+            routes[name] = Route(transport, shared.pace, destination.retry, shared=shared)
     return routes
+
+
+def _windows_of(destinations: Iterable[Destination], api_clients: ApiClients) -> dict[str, SharedWindows]:
+    """Return the windows of REST destinations, by name: those of one token have the same, and the smallest limits."""
+    by_owner: dict[str, list[Destination]] = {}
+    for destination in destinations:
+        if not destination.has_sessions:
+            owner = token_owner(destination, api_clients.get(destination.name))
+            by_owner.setdefault(owner, []).append(destination)
+    windows: dict[str, SharedWindows] = {}
+    for owner, together in by_owner.items():
+        keys = tuple((name, owner) for name in TOKEN_WINDOWS)
+        shared = SharedWindows(Pace(token_limits(together)), keys)
+        windows |= {destination.name: shared for destination in together}
+    return windows
 
 
 def _rest(
@@ -102,7 +119,7 @@ def caller_of(destination: Destination, *, timing: RelaySettings, clock: Clock, 
     from guestwire.transports.calls import HttpCaller
     from guestwire.transports.oauth import tokens_of
 
-    if destination.transport == "webmessaging":
+    if destination.has_sessions:
         raise ConfigError(
             f"destination '{destination.name}' is web messaging, which needs no OAuth token",
             code="GW-C049",
@@ -129,25 +146,26 @@ def token_owner(destination: Destination, api_client: ApiClient | None = None) -
     """Name whom the platform counts: the OAuth client where it is known, else whoever brings the token."""
     if destination.client_id is not None:
         return f"{destination.token_url} {destination.client_id}"
-    return destination.name if api_client is None else f"api client {id(api_client)}"
+    if api_client is not None:
+        return f"api client {id(api_client)}"
+    if destination.access_token is not None:
+        token = destination.access_token.reveal().encode()
+        return f"token {hashlib.blake2b(token, digest_size=8, person=b'owner').hexdigest()}"
+    return destination.name
 
 
-def _shared_keys(owner: str) -> tuple[Key, ...]:
-    return tuple((name, owner) for name in ("requests_per_min", "messages_per_min", "messages_per_s", "in_flight"))
-
-
-def token_limits(destination: Destination) -> list[Limit]:
-    """Return the windows of a token."""
-    limits = destination.limits
-    together = Limit("in_flight", limits.max_in_flight, 0.0)
-    if not destination.pace:
+def token_limits(destinations: Sequence[Destination]) -> list[Limit]:
+    """Return the windows of a token: of all that its destinations allow, the least."""
+    limits = [destination.limits for destination in destinations]
+    together = Limit("in_flight", min(each.max_in_flight for each in limits), 0.0)
+    paced = [destination.limits for destination in destinations if destination.pace]
+    if not paced:
         return [together]
-    for_messages = max(1, limits.requests_per_min - limits.reserve_per_min)
     return [
         together,
-        Limit("requests_per_min", limits.requests_per_min, 60.0),
-        Limit("messages_per_min", for_messages, 60.0),
-        Limit("messages_per_s", limits.messages_per_s, 1.0),
+        Limit("requests_per_min", min(each.requests_per_min for each in paced), 60.0),
+        Limit("messages_per_min", min(each.requests_per_min - each.reserve_per_min for each in paced), 60.0),
+        Limit("messages_per_s", min(each.messages_per_s for each in paced), 1.0),
     ]
 
 

@@ -18,7 +18,7 @@ import msgspec
 
 from guestwire.clock import Clock
 from guestwire.errors import GuestWireError
-from guestwire.lane import OVERTAKING, Lane, Route, next_errand
+from guestwire.lane import OVERTAKING, Lane, Route, SharedWindows, next_errand
 from guestwire.model import (
     Accepted,
     Auth,
@@ -38,7 +38,6 @@ from guestwire.model import (
     Unknown,
 )
 from guestwire.policy import check
-from guestwire.policy.pace import Held
 from guestwire.policy.retry import (
     MAX_THROTTLE_S,
     Check,
@@ -162,7 +161,7 @@ class Steering:
         lane.stale = True
         self.in_flight -= 1
         now = self._clock.now()
-        lane.route.wake_at = float("-inf")  # its place is free
+        lane.route.place_freed()
         if isinstance(outcome, Throttled):
             self._pause_scope(lane, outcome, now)
         if isinstance(outcome, Accepted) and outcome.conversation_id is not None:
@@ -185,27 +184,49 @@ class Steering:
             self._discard(lane, sending.upload_id)
         self._touch(lane)
 
-    def _held(self, lane: Lane, held: Held) -> None:
-        """A window is full: the lane waits for its time, or in line with the others that share it."""
-        route, now = lane.route, self._clock.now()
-        if not route.shared:
-            self._timer(lane, min(held.until, now + 1.0))
-            return
-        route.waiting[lane.guest] = None
-        route.wake_at = min(route.wake_at, held.until, now + LINE_S)
+    def _may_take(self, lane: Lane, now: float) -> bool:
+        """Whether there is a place for the lane in every window; if not, it waits for it."""
+        shared = lane.route.shared
+        if shared is None:
+            held = lane.route.pace.admits(lane.keys, now)
+            if held is not None:
+                self._timer(lane, min(held.until, now + LINE_S))
+            return held is None
+        is_called = lane.guest in shared.called
+        shared.called.discard(lane.guest)
+        if not is_called and (shared.waiting or shared.called):
+            shared.line_up(lane.guest, now)  # others came before it
+            return False
+        held = lane.route.pace.admits(lane.keys, now)
+        if held is not None:
+            shared.line_up(lane.guest, min(held.until, now + LINE_S), in_front=is_called)
+        return held is None
 
-    def _wake_waiting(self, route: Route, now: float) -> None:
+    def _shared_windows(self) -> list[SharedWindows]:
+        """Those of the routes, each once."""
+        found = {id(route.shared): route.shared for route in self.routes.values() if route.shared is not None}
+        return list(found.values())
+
+    def _call_waiting(self, now: float) -> None:
         """Let as many of those in line look again as there are places."""
-        room = route.pace.room(route.shared, now)
-        while room > 0 and route.waiting:
-            guest = next(iter(route.waiting))
-            del route.waiting[guest]
-            if guest in self._lanes:
-                self._hot[guest] = None
-                room -= 1
-        # Those who were woken take their places in this turn; when another will be free, the first that finds none
-        # says. Should nobody take one, they are asked again soon.
-        route.wake_at = now + LINE_S
+        for shared in self._shared_windows():
+            if not shared.waiting or shared.wake_at > now:
+                continue
+            room = shared.pace.room(shared.keys, now)
+            while room > 0 and shared.waiting:
+                guest, _ = shared.waiting.popitem(last=False)
+                if guest in self._lanes:
+                    self._hot[guest] = None
+                    shared.called.add(guest)
+                    room -= 1
+            shared.wake_at = now + LINE_S  # should nobody say sooner
+
+    def _chosen(self, now: float) -> None:
+        """A turn is over: places that those who were called did not take are for the next in line."""
+        for shared in self._shared_windows():
+            shared.called.clear()
+            if shared.waiting and shared.pace.room(shared.keys, now):
+                shared.wake_at = now
 
     def _free_slots(self, begins: Sequence[GuestRef], result: StepResult) -> None:
         """Where nothing was begun after all, the places that were taken for it are free."""
@@ -215,14 +236,14 @@ class Steering:
             if lane is not None and lane.slot is not None and guest not in begun:
                 lane.slot.unused()
                 lane.slot = None
-                lane.route.wake_at = float("-inf")
+                lane.route.place_freed()
 
     def _pause_scope(self, lane: Lane, outcome: Throttled, now: float) -> None:
         """A throttle names a scope; whatever counts in it waits."""
         until = now + min(outcome.retry_after_s, MAX_THROTTLE_S)
         name = {"session": "messages_per_s", "connection": "requests_per_min"}.get(outcome.scope)
-        if lane.route.shared:
-            lane.route.pace.pause(lane.route.shared[0], until)
+        if lane.route.shared is not None:
+            lane.route.pace.pause(lane.route.shared.keys[0], until)
         elif name is not None:
             lane.route.pace.pause((name, lane.guest), until)
 
@@ -343,13 +364,16 @@ class Steering:
             case check.Unsettleable(reason):
                 self._unsettled(lane, head, reason)
 
-    def _history_unreadable(self, guest: GuestRef, reason: str, retry_s: float) -> None:
+    def _history_unreadable(self, guest: GuestRef, reason: str, retry_s: float, *, is_failure: bool) -> None:
         lane = self._lanes.get(guest)
         if lane is None:
             return
         lane.looking = False
         if lane.check is None or lane.head is None:
             self._touch(lane)
+            return
+        if not is_failure:
+            self._look_again(lane, self._clock.now() + retry_s)
             return
         lane.check = msgspec.structs.replace(lane.check, failures=lane.check.failures + 1)
         verdict = check.judge_unreadable(
@@ -370,13 +394,13 @@ class Steering:
         if lane.check is None or lane.head is None:
             self._touch(lane)
         else:
-            self._unsettled(lane, lane.head, reason)
+            self._unsettled(lane, lane.head, reason, is_sudden=True)
 
     def _look_again(self, lane: Lane, at: float) -> None:
         lane.look_at = at
         self._touch(lane)
 
-    def _unsettled(self, lane: Lane, head: Head, reason: str) -> None:
+    def _unsettled(self, lane: Lane, head: Head, reason: str, *, is_sudden: bool = False) -> None:
         """No history could say: the caller's choice between seen twice and perhaps never decides."""
         decision = decide_unsettled(
             reason,
@@ -386,6 +410,7 @@ class Steering:
             queued_at=head.queued_at,
             jitter=self._draw(),
             policy=lane.route.retry,
+            is_sudden=is_sudden,
         )
         self._carry_out(lane, head.part_id, head.attempt, decision)
         self._decided(lane)
@@ -476,9 +501,13 @@ class Steering:
     # --- errands ---
 
     def _run_errand(self, lane: Lane, now: float) -> bool:
-        """Do the lane's next errand, if it has one and it is its turn; returns whether the lane is taken by it."""
+        """
+        Do the lane's next errand, if it has one and it is its turn; returns whether the lane is taken by it.
+
+        A receipt takes no lane: it is about something else than what is said next.
+        """
         if lane.running is not None:
-            return True
+            return lane.running.kind != "receipt"
         is_uploading = lane.uploading is not None and lane.head is not None and lane.head.part_id == lane.uploading
         if not lane.errands or is_uploading or lane.sending is not None or lane.stale:
             return False
@@ -487,9 +516,10 @@ class Steering:
             return False
         # A sign-in is what a lane may be paused for.
         wait_until = lane.errand_at if errand.kind in OVERTAKING else max(lane.errand_at, lane.paused_until)
+        takes_lane = errand.kind != "receipt"
         if wait_until > now:
             self._timer(lane, wait_until)
-            return True
+            return takes_lane
         transport = lane.route.transport
         join = errand.body.get("attributes") if errand.kind == "join" else None
         if lane.info.join != join:
@@ -507,7 +537,7 @@ class Steering:
             transport.carry_out(lane.info, errand)
         else:
             self._want(lane, urgent=True)
-        return True
+        return takes_lane
 
     @staticmethod
     def _has_no_session(lane: Lane) -> bool:

@@ -81,7 +81,7 @@ class Driven:
     def attempt(self, part: str, text: str, number: int = 1) -> Attempt:
         """A part whose attempt is written ahead."""
         shared = self.route.shared
-        slot = self.route.pace.take(shared, self.clock.now()) if shared else None
+        slot = None if shared is None else shared.pace.take(shared.keys, self.clock.now())
         body = PartBody(text, conversation="conv-1")
         return Attempt(PartId(part), ANN, number, body, said_at=1_800_000_000.0, slot=slot)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -28,6 +30,36 @@ def guest(genesys: Any) -> Iterator[Guest]:
     with connected(genesys) as someone:
         someone.say("hello")
         yield someone
+
+
+def over_rest(genesys: Any, *messages: tuple[str, dict[str, Any]]) -> None:
+    """Send messages to the emulator's REST side: path and body."""
+    connection = http.client.HTTPConnection(urlsplit(genesys.url).netloc)
+    with contextlib.closing(connection):
+        client = {"client_id": genesys.client_id, "client_secret": genesys.client_secret}
+        form = urlencode({"grant_type": "client_credentials", **client})
+        connection.request("POST", "/oauth/token", form, {"Content-Type": "application/x-www-form-urlencoded"})
+        token = json.loads(connection.getresponse().read())["access_token"]
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        for path, body in messages:
+            connection.request("POST", path, json.dumps(body), headers)
+            answer = connection.getresponse()
+            assert answer.status < 300, answer.read()
+            answer.read()
+
+
+def open_message(genesys: Any, guest: str) -> tuple[str, dict[str, Any]]:
+    """A guest's message over Open Messaging."""
+    path = f"/api/v2/conversations/messages/{genesys.integration_id}/inbound/open/message"
+    channel = {"from": {"id": guest, "idType": "Opaque"}, "time": "2026-03-04T05:06:07.089Z"}
+    return path, {"channel": channel, "text": "hello"}
+
+
+def contract_message(guest: str) -> tuple[str, dict[str, Any]]:
+    """A guest's message over the tutorial contract."""
+    body = {"contentType": "text/plain", "content": "hello"}
+    ends = {"from": {"id": guest, "type": "user"}, "to": {"id": "conv-1", "type": "conversation"}}
+    return "/api/v2/conversations/messaging/messages", {**ends, "body": body}
 
 
 def complains(said: Said, code: int, error: str, *words: str) -> None:
@@ -149,6 +181,27 @@ def test_whom_the_agent_means(cli: Cli, genesys: Any, guest: Guest) -> None:
     complains(cli("emulate", "say", "x", "--guest-token", "nobody", *here), 5, "GW-E001", "configureSession")
     both = ("--conversation", "a", "--guest-token", "b")
     complains(cli("emulate", "say", "x", *both, *here), 2, "GW-U001", "exclude")
+
+
+def test_a_guest_over_rest_is_meant_by_his_own_id(cli: Cli, genesys: Any) -> None:
+    """Open Messaging or the tutorial contract; of several, not the latest but the one who is named."""
+    here = ("--gateway", genesys.url)
+    complains(cli("emulate", "say", "x", "--guest", "ada", *here), 5, "GW-E001", "over REST")
+    over_rest(genesys, open_message(genesys, "ada"), contract_message("bob"), open_message(genesys, "eve"))
+    for who in ("ada", "bob"):
+        said = cli("emulate", "say", "you", "--guest", who, "--json", *here)
+        assert said.code == 0
+        (heard,) = [message for message in genesys.messages() if message["id"] == said.object["id"]]
+        assert (heard["text"], heard["guest_id"], heard["direction"]) == ("you", who, "Outbound")
+    assert cli("emulate", "trigger", "read_only", "--guest", "ada", *here).out.startswith("read_only  guest ")
+    assert {each["guest_id"] for each in genesys.conversations() if each["read_only"]} == {"ada"}
+    for command in (("say", "x"), ("trigger", "read_only")):
+        nobody = cli("emulate", *command, "--guest", "mallory", *here)
+        complains(nobody, 5, "GW-E001", "over REST")
+        assert "mallory" not in nobody.err
+    several = ("--conversation", "a", "--guest-token", "b", "--guest", "c")
+    complains(cli("emulate", "say", "x", *several, *here), 2, "GW-U001", "--guest-token and --guest exclude")
+    complains(cli("emulate", "trigger", "read_only", *several[2:], *here), 2, "GW-U001", "--guest exclude")
 
 
 def test_nothing_can_be_said_yet(cli: Cli, genesys: Any) -> None:

@@ -448,7 +448,25 @@ async def test_a_message_that_a_firewall_does_not_like_stops_nobody_else(genesys
     genesys.inject("http_status", **PAGE, times=None, match={"text": "DROP TABLE"})
     async with wired(kiosk(genesys), folder=tmp_path / "s") as wire:
         bad = await wire.submit(Message(guest="bobby", text="'; DROP TABLE guests"))
+        await until(wire, "destination.trouble")
         good = await wire.submit_many([Message(guest=f"g{n}", text=f"m{n}") for n in range(5)])
         assert await settled(wire, *good) == ["accepted"] * 5
         assert await settled(wire, bad) == ["dead"]
     assert sorted(inbound(genesys)) == [f"m{n}" for n in range(5)]
+
+
+# --- standing in line ---
+
+
+@pytest.mark.parametrize("width", [1, 4])
+async def test_nobody_waits_behind_a_guest_who_has_much_to_say(genesys: Emulator, tmp_path: Path, width: int) -> None:
+    """Places are given in the order in which lanes asked for them: a backlog goes to the end of the line each time."""
+    limits = Limits(max_in_flight=width, requests_per_min=100_000, messages_per_s=100_000)
+    async with wired(kiosk(genesys, limits=limits), folder=tmp_path / "s") as wire:
+        backlog = [Message(guest=f"hog {n % width}", text=f"backlog {n}") for n in range(100 * width)]
+        await wire.submit_many(backlog)
+        await until(wire, "part.accepted", times=5)
+        before = len(inbound(genesys))
+        assert await settled(wire, await wire.submit(Message(guest="small", text="my turn"))) == ["accepted"]
+        # Those that were on their way when it came, one more round of the line, and what the disk took time for.
+        assert inbound(genesys).index("my turn") < before + 60

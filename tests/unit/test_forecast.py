@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guestwire.policy.forecast import forecast
-from guestwire.settings import Limits
+from guestwire.settings import LIMITS_OF, Limits
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,21 @@ def test_more_messages_never_take_less_time(counts: list[int], more: int) -> Non
     assert forecast([*counts, more], Limits()).duration_s >= less.duration_s
     assert forecast(counts, Limits(), echo_s=1.0).duration_s >= less.duration_s
     assert "every echo within 0.2 s" in less.assumptions
+
+
+@pytest.mark.parametrize(
+    ("counts", "duration_s", "binding"),
+    [
+        ([], 0.0, "echo"),
+        ([1], 0.2, "echo"),
+        ([285], 57.0, "echo"),
+        ([1] * 285, 1.0, "max_in_flight"),
+        ([1] * 286, 60.2, "requests_per_min"),
+        ([1] * 500_000, 105_240.2, "requests_per_min"),
+    ],
+)
+def test_a_token_carries_five_a_second_whatever_the_guests(counts: list[int], duration_s: float, binding: str) -> None:
+    """500,000 messages are 29 hours with the reserve, and no client can change that."""
+    found = forecast(counts, LIMITS_OF["openmessaging"], by_token=True)
+    assert (found.duration_s, found.binding) == (duration_s, binding)
+    assert "nobody else uses the token" in found.assumptions

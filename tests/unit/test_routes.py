@@ -27,7 +27,7 @@ def counts(limits: list[Limit]) -> dict[str, int]:
 
 def test_a_token_has_five_messages_a_second_less_a_reserve() -> None:
     """300 requests a minute, of which 15 are kept for receipts, typing and checks."""
-    assert counts(token_limits(kiosk())) == {
+    assert counts(token_limits([kiosk()])) == {
         "in_flight": 64,
         "requests_per_min": 300,
         "messages_per_min": 285,
@@ -37,14 +37,37 @@ def test_a_token_has_five_messages_a_second_less_a_reserve() -> None:
 
 def test_the_tutorial_contract_has_a_hundred_a_second() -> None:
     """As the tutorial says."""
-    found = counts(token_limits(Destination(name="t", transport="rest-contract", url="http://127.0.0.1:1")))
+    found = counts(token_limits([Destination(name="t", transport="rest-contract", url="http://127.0.0.1:1")]))
     assert found["messages_per_s"] == 100
 
 
 def test_without_pacing_only_the_width_counts() -> None:
     """For load tests of a gateway of one's own."""
     own = kiosk(region=None, url="http://127.0.0.1:1", pace=False, limits=Limits(max_in_flight=7))
-    assert counts(token_limits(own)) == {"in_flight": 7}
+    assert counts(token_limits([own])) == {"in_flight": 7}
+
+
+def test_of_two_that_share_a_token_the_smaller_limits_count() -> None:
+    """The platform counts both together; one that is not paced does not set the other free."""
+    narrow = kiosk(name="narrow", limits=Limits(requests_per_min=20, reserve_per_min=5, max_in_flight=200))
+    own = {"region": None, "url": "http://127.0.0.1:1"}
+    unpaced = kiosk(name="unpaced", pace=False, limits=Limits(max_in_flight=3), **own)
+    assert counts(token_limits([kiosk(), narrow])) == {
+        "in_flight": 64,
+        "requests_per_min": 20,
+        "messages_per_min": 15,
+        "messages_per_s": 5,
+    }
+    assert counts(token_limits([narrow, unpaced]))["requests_per_min"] == 20
+    assert counts(token_limits([narrow, unpaced]))["in_flight"] == 3
+
+
+def test_destinations_of_one_token_have_one_owner_that_does_not_give_it_away() -> None:
+    """A token that is given in place of a client is counted all the same."""
+    given = {"client_id": None, "client_secret": None, "access_token": Secret("secret-token-0123456789")}
+    owner = token_owner(kiosk(**given))
+    assert owner == token_owner(kiosk(name="other", **given))
+    assert "secret-token" not in owner
 
 
 def test_destinations_of_one_client_have_one_owner() -> None:

@@ -94,7 +94,7 @@ def survey(file: BatchFile, wire: GuestWire) -> Survey:
         raise Rejected(findings, code="GW-R003")
     if not rows:
         raise ConfigError(f"'{file.path}' has no rows", code="GW-C063", hint="the first line names the columns")
-    expected = forecast(by_guest.values(), wire.destination.limits)
+    expected = forecast(by_guest.values(), wire.destination.limits, by_token=not wire.destination.has_sessions)
     return Survey(rows, len(by_guest), files, files_bytes, expected)
 
 

@@ -32,6 +32,9 @@ Conversation = Annotated[
 GuestToken = Annotated[
     str | None, typer.Option("--guest-token", metavar="TOKEN", help="To whom, by the token of a session.")
 ]
+Guest = Annotated[
+    str | None, typer.Option("--guest", metavar="ID", help="To whom, by your own key of a guest over REST.")
+]
 Parameters = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter of it; --list shows them.")
 ]
@@ -154,6 +157,7 @@ def say(
     text: Annotated[str | None, typer.Argument(metavar="[TEXT|-]", help="The text; - reads it from stdin.")] = None,
     conversation: Conversation = None,
     guest_token: GuestToken = None,
+    guest: Guest = None,
     nickname: Annotated[str | None, typer.Option("--nickname", metavar="NAME", help="Who says it.")] = None,
     quick_reply: Annotated[
         list[str] | None, typer.Option("--quick-reply", metavar="LABEL", help="An answer to choose; may be repeated.")
@@ -177,6 +181,7 @@ def say(
       guestwire emulate say "Shall we?" --quick-reply Yes --quick-reply No
       guestwire emulate say --card "Your lamp" --card-button "Send it again"
       guestwire emulate say "Here it is" --file invoice.pdf
+      guestwire emulate say "Hello, Ada" --guest 42
     """
     order: dict[str, Any] = {"text": sys.stdin.read().rstrip("\r\n") if text == "-" else text, "nickname": nickname}
     order["content"] = [*_card(card, card_text, card_button or []), *map(_quick_reply, quick_reply or ())] or None
@@ -186,7 +191,8 @@ def say(
     far = find(gateway)
     if file is not None:
         order["attachment"] = _attachment(file, 1000 * ask(far, "GET", "state")["settings"]["max_file_kb"])
-    said = ask(far, "POST", "agent", {**order, **whom(far, conversation, guest_token)})
+    order |= whom(far, conversation=conversation, guest_token=guest_token, guest=guest)
+    said = ask(far, "POST", "agent", order)
     show.out(show.as_json(said) if as_json else f"{said['id']}  conversation {said['conversation_id']}")
     return 0
 
@@ -236,6 +242,7 @@ def trigger(
     what: Annotated[str | None, typer.Argument(metavar="[WHAT]", help="What happens; --list shows the names.")] = None,
     conversation: Conversation = None,
     guest_token: GuestToken = None,
+    guest: Guest = None,
     parameters: Parameters = None,
     as_list: Annotated[bool, typer.Option("--list", help="Show what there is.")] = False,
     gateway: Where = None,
@@ -260,7 +267,8 @@ def trigger(
         return 0
     if what is None:
         raise usage("nothing is named that could happen", "such as read_only; '--list' shows what there is")
-    order = {**_pairs("--set", parameters, "delay_ms=500"), "what": what, **whom(far, conversation, guest_token)}
+    order = {**_pairs("--set", parameters, "delay_ms=500"), "what": what}
+    order |= whom(far, conversation=conversation, guest_token=guest_token, guest=guest)
     done = ask(far, "POST", "trigger", order)
     show.out(show.as_json(done) if as_json else f"{done['what']}  guest {done['token_sha256'][:6]}")
     return 0

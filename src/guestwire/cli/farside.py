@@ -193,12 +193,27 @@ def _nearest(said: str) -> str:
     return f"did you mean '{near[1]}'?" if near else "'--list' shows what there is"
 
 
-def whom(far: Far, conversation: str | None, guest_token: str | None) -> dict[str, str]:
-    """The keys that say to the admin API who is meant."""
-    if conversation is not None and guest_token is not None:
-        raise usage("--conversation and --guest-token exclude each other", "keep one; without, the latest is meant")
+def whom(far: Far, *, conversation: str | None, guest_token: str | None, guest: str | None) -> dict[str, str]:
+    """
+    The keys that say to the admin API who is meant.
+
+    Args:
+        far: The emulator.
+        conversation: The beginning of a conversation's id.
+        guest_token: Of a session.
+        guest: The id that a guest over REST was given by whoever writes for him.
+
+    Raises:
+        NotFound: GW-N006, no conversation begins like that, or more than one does.
+    """
+    ways = {"--conversation": conversation, "--guest-token": guest_token, "--guest": guest}
+    named = [flag for flag, value in ways.items() if value is not None]
+    if len(named) > 1:
+        raise usage(f"{' and '.join(named)} exclude each other", "keep one; without, the latest is meant")
     if guest_token is not None:
         return {"token": guest_token}
+    if guest is not None:
+        return {"guest": guest}
     if conversation is None:
         return {}
     ids = [each["conversation_id"] for each in ask(far, "GET", "conversations")]

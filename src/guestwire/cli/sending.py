@@ -229,7 +229,7 @@ class Result(msgspec.Struct, frozen=True):
 
 def _dry_run(wire: GuestWire, draft: Draft, of_files: tuple[Finding, ...], as_json: bool) -> int:
     findings = attaching.joined(of_files, wire.check(draft))
-    expected = forecast([1], wire.destination.limits)
+    expected = forecast([1], wire.destination.limits, by_token=not wire.destination.has_sessions)
     if as_json:
         show.out(show.as_json({"findings": findings, "forecast": expected}))
     elif not findings:

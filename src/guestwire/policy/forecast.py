@@ -2,11 +2,13 @@
 When a backlog will be through, before it is begun.
 
 An estimate from the limits alone, with its assumptions stated: every guest's messages go one after the other, guests
-go side by side, and nothing is throttled, lost or slow beyond `echo_s`.
+go side by side, and nothing is throttled, lost or slow beyond `echo_s`. Over a session the limits are each guest's;
+over REST they are the token's, and all guests share them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import msgspec
@@ -26,16 +28,26 @@ class Forecast(msgspec.Struct, frozen=True):
     assumptions: str
 
 
-def forecast(messages_by_guest: Iterable[int], limits: Limits, *, echo_s: float = ECHO_S) -> Forecast:
+def forecast(
+    messages_by_guest: Iterable[int], limits: Limits, *, by_token: bool = False, echo_s: float = ECHO_S
+) -> Forecast:
     """
     Estimate how long a backlog takes.
 
     Args:
         messages_by_guest: How many messages each guest has.
         limits: Of the destination.
+        by_token: They count by token, not by guest.
         echo_s: Assumed round trip of one message, in seconds.
     """
     counts = sorted(messages_by_guest, reverse=True)
+    if by_token:
+        duration_s, binding = _token(counts, limits, echo_s)
+        return Forecast(
+            round(duration_s, 1),
+            binding,
+            f"every answer within {echo_s:g} s, no throttling, no losses, nobody else uses the token",
+        )
     longest, binding = 0.0, "echo"
     for position, count in enumerate(counts):
         # Whoever has most to say is connected first here; the relay connects in order of entry, so this is the least.
@@ -49,6 +61,21 @@ def forecast(messages_by_guest: Iterable[int], limits: Limits, *, echo_s: float 
         round(longest, 1),
         binding,
         f"every echo within {echo_s:g} s, no throttling, no losses, guests side by side",
+    )
+
+
+def _token(counts: list[int], limits: Limits, echo_s: float) -> tuple[float, str]:
+    """How long all messages of a token take, and what decides it."""
+    total = sum(counts)
+    if not total:
+        return 0.0, "echo"
+    per_min = max(1, limits.requests_per_min - limits.reserve_per_min)
+    return max(
+        (counts[0] * echo_s, "echo"),
+        (math.ceil(total / limits.max_in_flight) * echo_s, "max_in_flight"),
+        ((total - 1) // limits.messages_per_s * 1.0 + echo_s, "messages_per_s"),
+        ((total - 1) // per_min * 60.0 + echo_s, "requests_per_min"),
+        key=lambda each: each[0],
     )
 
 

@@ -99,6 +99,7 @@ def decide_unsettled(
     queued_at: float,
     jitter: float,
     policy: RetrySettings,
+    is_sudden: bool = False,
 ) -> Decision:
     """
     Say what becomes of a part whose last attempt may or may not have arrived, after its check.
@@ -111,10 +112,12 @@ def decide_unsettled(
         queued_at: When the part was committed to the store.
         jitter: A draw from [0, 1), made by the caller.
         policy: Bounds on attempts and on age.
+        is_sudden: Nothing could be looked up. A check has taken its time; without one the next attempt must.
     """
     if delivery is Delivery.AT_MOST_ONCE:
         return GiveUp(PartState.PARKED, f"outcome unknown: {reason}")
-    decision = _again_or_never(reason, attempt, now=now, queued_at=queued_at, jitter=0.0, policy=policy)
+    jitter = jitter if is_sudden else 0.0
+    decision = _again_or_never(reason, attempt, now=now, queued_at=queued_at, jitter=jitter, policy=policy)
     return msgspec.structs.replace(decision, possible_duplicate=True) if isinstance(decision, Retry) else decision
 
 

@@ -479,6 +479,11 @@ class Destination(Section, frozen=True, kw_only=True):
         return urlsplit(self.websocket_url if self.transport == "webmessaging" else self.gateway).hostname or ""
 
     @property
+    def has_sessions(self) -> bool:
+        """Whether each guest has a session, and limits of his own; over REST the token has them."""
+        return self.transport == "webmessaging"
+
+    @property
     def is_genesys_host(self) -> bool:
         """Whether the vendor's limits apply, whatever is set."""
         return self.region is not None or is_vendor_host(self.host)

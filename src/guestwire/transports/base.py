@@ -125,6 +125,8 @@ class HistoryUnreadable(msgspec.Struct, frozen=True):
     guest_ref: GuestRef
     reason: str
     retry_s: float
+    is_failure: bool = True
+    """False: nothing was tried, because a limit holds it; that says nothing about the history."""
 
 
 class NoHistory(msgspec.Struct, frozen=True):

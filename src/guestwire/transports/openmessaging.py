@@ -10,11 +10,11 @@ import contextlib
 
 from guestwire.errors import ConfigError, GuestWireError
 from guestwire.model import Accepted, Entity, Errand, Failed, GatewayMessageId, GuestRef, Outcome, Refused, Unknown
-from guestwire.net import Answer, NotSent, Unreachable
-from guestwire.policy.pace import Slot
+from guestwire.net import Answer, Unreachable
+from guestwire.policy.pace import Held, Slot
 from guestwire.protocol import openmessaging
 from guestwire.protocol.openmessaging import MAX_BULK, Address, Call
-from guestwire.protocol.platform import Barred, json_of, refusal_of
+from guestwire.protocol.platform import Barred, json_of
 from guestwire.transports.base import (
     Attempt,
     ErrandEnded,
@@ -75,21 +75,34 @@ class OpenMessagingTransport(RestTransport):
                 NoHistory(guest, "no conversation of this guest is known here, so there is nothing to look into")
             )
         else:
-            held = self._pace.admits(self._errand_keys, self.clock.now())
-            if held is not None:
-                self._emit(HistoryUnreadable(guest, f"held by {held.limit}", LOOK_AGAIN_S))
+            slot = self._slot()
+            if isinstance(slot, Held):
+                self._emit(self._held_look(guest, slot))
             else:
-                self._spawn(self._look(guest, lane.conversation_id, anchor))
+                self._spawn(self._look(guest, lane.conversation_id, anchor, slot))
 
-    async def _look(self, guest: GuestRef, conversation: str, anchor: str | None) -> None:
+    def _slot(self) -> Slot | Held:
+        """Take a place for a request beside messages, if there is one."""
+        now = self.clock.now()
+        return self._pace.admits(self._errand_keys, now) or self._pace.take(self._errand_keys, now)
+
+    def _held_look(self, guest: GuestRef, held: Held) -> HistoryUnreadable:
+        wait_s = min(max(held.until - self.clock.now(), 1.0), LOOK_AGAIN_S)
+        return HistoryUnreadable(guest, f"held by {held.limit}", wait_s, is_failure=False)
+
+    async def _look(self, guest: GuestRef, conversation: str, anchor: str | None, slot: Slot) -> None:
         try:
-            found = await self._ask(openmessaging.conversation_call(conversation))
+            found = await self._read(guest, openmessaging.conversation_call(conversation), slot)
             ids = openmessaging.message_ids_of(found)
             fresh = ids[: ids.index(anchor)] if anchor in ids else ids
             entities: list[Entity] = []
             for start in range(0, min(len(fresh), MAX_LOOK), MAX_BULK):
-                some = await self._ask(openmessaging.bulk_call(conversation, fresh[start : start + MAX_BULK]))
-                entities += openmessaging.entities_of(some)
+                another = self._slot()
+                if isinstance(another, Held):
+                    self._emit(self._held_look(guest, another))
+                    return
+                some = openmessaging.bulk_call(conversation, fresh[start : start + MAX_BULK])
+                entities += openmessaging.entities_of(await self._read(guest, some, another))
         except _Shut as error:
             self._emit(NoHistory(guest, str(error)))
         except _Unread as error:
@@ -99,19 +112,12 @@ class OpenMessagingTransport(RestTransport):
         else:
             self._emit(HistoryRead(guest, entities))
 
-    async def _ask(self, call: Call) -> dict[str, object]:
+    async def _read(self, guest: GuestRef, call: Call, slot: Slot) -> dict[str, object]:
         """Make a call that reads; raises `_Shut` where it will never work, `_Unread` where it did not this time."""
-        slot = self._pace.take(self._errand_keys, self.clock.now())
-        try:
-            answer = await self._call(call)
-        finally:
-            slot.answered(self.clock.now())
-        found = json_of(answer.body) if answer.status == 200 else None
-        if found is not None:
-            self._reached()
-            return found
-        refusal = refusal_of(answer.status, answer.headers, answer.body, now=self.clock.now(), trust_unavailable=True)
-        if isinstance(refusal, Barred | Refused):
+        answer, refusal = await self._call_aside(guest, call, slot)
+        if refusal is None:
+            return json_of(answer.body) or {}
+        if isinstance(refusal, Refused) or (isinstance(refusal, Barred) and refusal.what in ("permission", "place")):
             raise _Shut(f"the conversation cannot be read: {refusal.reason}")
         raise _Unread(getattr(refusal, "reason", ""), getattr(refusal, "retry_after_s", 0.0) or LOOK_AGAIN_S)
 
@@ -124,19 +130,18 @@ class OpenMessagingTransport(RestTransport):
             return False
         if now - self._typed_at.get(guest, float("-inf")) < TYPING_EVERY_S:
             return False
-        if self._pace.admits(self._errand_keys, now) is not None:
+        slot = self._slot()
+        if isinstance(slot, Held):
             return False
         self._typed_at = {guest: at for guest, at in self._typed_at.items() if now - at < TYPING_EVERY_S}
         self._typed_at[guest] = now
-        self._spawn(self._tell_typing(openmessaging.typing_call(self._address(lane), at=now)))
+        self._spawn(self._tell_typing(guest, openmessaging.typing_call(self._address(lane), at=now), slot))
         return True
 
-    async def _tell_typing(self, call: Call) -> None:
+    async def _tell_typing(self, guest: GuestRef, call: Call, slot: Slot) -> None:
         """What becomes of it is of no consequence."""
-        slot = self._pace.take(self._errand_keys, self.clock.now())
         with contextlib.suppress(Unreachable, GuestWireError):
-            await self._call(call)
-        slot.answered(self.clock.now())
+            await self._call_aside(guest, call, slot)
 
     def carry_out(self, lane: LaneInfo, errand: Errand) -> None:
         """Report what became of a reply; there are no sessions to do anything else with."""
@@ -149,14 +154,11 @@ class OpenMessagingTransport(RestTransport):
     async def _report(self, lane: LaneInfo, errand: Errand, slot: Slot) -> None:
         outcome: Outcome = Failed("the process was stopped before the answer came")
         try:
-            outcome = self._judge_report(await self._call(self._receipt(lane, errand)))
-        except NotSent as error:
-            self._bar(error)
-            outcome = Failed(str(error))
+            _, refusal = await self._call_aside(lane.guest_ref, self._receipt(lane, errand), slot)
+            outcome = _reported(refusal)
         except (Unreachable, GuestWireError) as error:
             outcome = Failed(str(error))  # told twice is told once: a receipt has no second meaning
         finally:
-            slot.answered(self.clock.now())
             self._emit(ErrandEnded(lane.guest_ref, errand.seq, outcome))
 
     def _receipt(self, lane: LaneInfo, errand: Errand) -> Call:
@@ -165,15 +167,17 @@ class OpenMessagingTransport(RestTransport):
             self._address(lane), body["gateway_id"], body["status"], at=body["at"], reason=body.get("reason")
         )
 
-    def _judge_report(self, answer: Answer) -> Outcome:
-        if answer.status in (200, 202):
+
+def _reported(refusal: Outcome | Barred | None) -> Outcome:
+    """Say what became of a receipt."""
+    match refusal:
+        case None:
             return Accepted(GatewayMessageId(""), source="response")
-        found = refusal_of(answer.status, answer.headers, answer.body, now=self.clock.now(), trust_unavailable=True)
-        if isinstance(found, Barred):
-            # The message that it is about is not known (any more): nobody waits for this receipt.
-            is_gone = found.what == "place"
-            return Refused(answer.status, found.reason) if is_gone else Failed(found.reason)
-        return Failed(found.reason) if isinstance(found, Unknown) else found
+        case Barred("place", reason):
+            return Refused(404, reason)  # the message that it is about is not known (any more)
+        case Barred(_, reason) | Unknown(reason):
+            return Failed(reason)
+    return refusal
 
 
 class _Shut(Exception):

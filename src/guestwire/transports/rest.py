@@ -34,7 +34,7 @@ from guestwire.model import (
     Unknown,
 )
 from guestwire.net import Answer, NotSent, Unreachable
-from guestwire.policy.pace import Key, Pace
+from guestwire.policy.pace import Key, Pace, Slot
 from guestwire.policy.retry import backoff_s
 from guestwire.protocol.openmessaging import Call
 from guestwire.protocol.platform import Barred, is_foreign, json_of, refusal_of
@@ -122,6 +122,7 @@ class RestTransport:
         self._trouble: GuestWireError | None = None
         self._failures = 0
         self._trial: GuestRef | None = None
+        self._trials = 0
         self._retry_set = False
         #: Messages taken so far; and parts that something on the way turned away, with how many there were then.
         self._taken = 0
@@ -261,9 +262,20 @@ class RestTransport:
         self._next_trial()
 
     def _next_trial(self) -> None:
-        self._trial = next(iter(self._wanted), None)
-        if self._trial is not None:
-            self._emit(LaneReady(self._trial, replaced=False))
+        """Let the lane that has waited longest try; another one, should this one find no reason to move."""
+        guest = self._trial = next(iter(self._wanted), None)
+        if guest is None:
+            return
+        self._wanted[guest] = self._wanted.pop(guest)  # the last one next time
+        self._trials += 1
+        turn = self._trials
+        # By then an attempt has had its answer, and has said so.
+        self._agenda.at(self.clock.now() + self._timing.answer_s + 1.0, lambda: self._pass_on(turn))
+        self._emit(LaneReady(guest, replaced=False))
+
+    def _pass_on(self, turn: int) -> None:
+        if self._trial is not None and self._trials == turn:
+            self._next_trial()
 
     def _unbar(self) -> None:
         """The destination takes requests: every lane may move."""
@@ -305,10 +317,19 @@ class RestTransport:
         except Unreachable as error:
             outcome = Unknown(f"no answer: {error}")
         finally:
-            if isinstance(outcome, Accepted) and outcome.conversation_id and lane.guest_ref in self._wanted:
-                self._wanted[lane.guest_ref] = msgspec.structs.replace(lane, conversation_id=outcome.conversation_id)
+            self._attempted(lane, outcome)
             self._free(attempt, sent=sent)
             self._emit(Attempted(attempt.guest_ref, attempt.part_id, outcome))
+
+    def _attempted(self, lane: LaneInfo, outcome: Outcome) -> None:
+        """A lane whose message was not accepted may have to wait for a time of its own: it is wanted when it can go."""
+        guest = lane.guest_ref
+        if not isinstance(outcome, Accepted):
+            self._wanted.pop(guest, None)
+            if isinstance(outcome, Unknown):
+                self._no_sign(guest)
+        elif outcome.conversation_id and guest in self._wanted:
+            self._wanted[guest] = msgspec.structs.replace(lane, conversation_id=outcome.conversation_id)
 
     def _judge(self, attempt: Attempt, answer: Answer) -> Outcome:
         """Say what an answer proves; what concerns every message bars the destination."""
@@ -328,11 +349,9 @@ class RestTransport:
         if isinstance(found, Barred) and found.what == "between" and self._is_about(attempt):
             return Refused(answer.status, found.reason, found.evidence)
         if isinstance(found, Barred):
-            self._last(attempt.guest_ref)
             self._bar(self._explained(found))
             return Throttled("destination", 0.0, found.reason, found.evidence)
         if isinstance(found, Unknown) and is_foreign(answer.status, answer.body):
-            self._last(attempt.guest_ref)
             self._bar(Unreachable(found.reason))
         elif isinstance(found, Refused | Failed):
             self._reached()
@@ -346,10 +365,42 @@ class RestTransport:
             del self._turned_away[next(iter(self._turned_away))]
         return before is not None and self._taken > before
 
-    def _last(self, guest: GuestRef) -> None:
-        """Who found the trouble is the last to try whether it is over."""
-        if guest in self._wanted:
-            self._wanted[guest] = self._wanted.pop(guest)
+    async def _call_aside(self, guest: GuestRef, call: Call, slot: Slot) -> tuple[Answer, Outcome | Barred | None]:
+        """
+        Make a call that is no message: a look, a receipt, typing. What it shows of the platform is true for messages.
+
+        Returns:
+            The answer, and what it refuses; None for a success that is the platform's own.
+
+        Raises:
+            Unreachable, GuestWireError: As `Caller.call`.
+        """
+        try:
+            answer = await self._call(call)
+        except (NotSent, GuestWireError) as error:
+            self._bar(error)
+            raise
+        except Unreachable:
+            self._no_sign(guest)
+            raise
+        finally:
+            slot.answered(self.clock.now())
+        if 200 <= answer.status < 300 and not is_foreign(answer.status, answer.body):
+            self._reached()
+            return answer, None
+        found = refusal_of(answer.status, answer.headers, answer.body, now=self.clock.now(), trust_unavailable=True)
+        if isinstance(found, Barred) and found.what in ("token", "between"):
+            self._bar(self._explained(found))
+        elif isinstance(found, Unknown | Failed):
+            self._no_sign(guest)
+        else:
+            self._reached()  # it is about this call: a permission of its own, an id that is not known
+        return answer, found
+
+    def _no_sign(self, guest: GuestRef) -> None:
+        """The lane that tries has learned nothing: the next one has its turn."""
+        if self._trial == guest and self._trouble is not None:
+            self._bar(self._trouble)
 
     def _reached(self) -> None:
         if self._trouble is not None:
