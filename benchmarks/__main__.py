@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m benchmarks [start] [wire] [lost_answer] [idle] [--guests N]`."""
+"""Run the benchmarks: `python -m benchmarks [NAME...] [--guests N]`."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import idle, lost_answer, start, wire
+from benchmarks import idle, lost_answer, rest, start, tokens, tutorial, webhook, wire
 
 
 def main() -> int:
     """Run those that are named, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ratios beside the goals.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all, three minutes")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all, seven minutes")
     parser.add_argument("--guests", type=int, default=idle.GUESTS, metavar="N", help="of idle (default: %(default)s)")
     asked = parser.parse_args()
     known: dict[str, Callable[[], None]] = {
         "start": start.main,
         "wire": wire.main,
+        "tutorial": tutorial.main,
+        "rest": rest.main,
         "lost_answer": lost_answer.main,
+        "tokens": tokens.main,
+        "webhook": webhook.main,
         "idle": partial(idle.main, asked.guests),
     }
     unknown = [name for name in asked.names if name not in known]

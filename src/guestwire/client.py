@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
@@ -365,9 +365,7 @@ class GuestWire:
             Rejected: With the findings of all messages; the path of each begins with the message's number, from 0.
             StoreError: The store failed.
         """
-        drafts = [self.draft(message) for message in messages]
-        intakes = self._intakes(drafts)
-        await self._probe(drafts)
+        intakes = await self._looked_at([self.draft(message) for message in messages])
         tickets: list[Ticket] = []
         for start in range(0, len(intakes), SUBMIT_SLICE):
             slice_ = intakes[start : start + SUBMIT_SLICE]
@@ -376,9 +374,7 @@ class GuestWire:
 
     async def submit_held(self, messages: Iterable[Message | Draft], batch: str) -> list[Ticket]:
         """Accept messages of a batch, at most 1,000: they enter their lanes only with `let_go`. Raises as `submit`."""
-        drafts = [self.draft(message) for message in messages]
-        intakes = self._intakes(drafts)
-        await self._probe(drafts)
+        intakes = await self._looked_at([self.draft(message) for message in messages])
         now = self.clock.now()
         return await self._writer.write(lambda store: store.add(intakes, now, held_by=batch))
 
@@ -401,11 +397,26 @@ class GuestWire:
         """Run a reading verb of the store: for what has no method here."""
         return self._reader.read(verb)
 
-    def _intakes(self, drafts: Sequence[Draft]) -> list[Intake]:
+    async def _looked_at(self, drafts: Sequence[Draft]) -> list[Intake]:
+        """Hold drafts against every rule; addresses of files last, because that takes time."""
+        linked = [draft for draft in drafts if draft.remote_files]
+        if not linked:
+            return self._intakes(drafts, ())
+        stored = await self._reader.read(
+            lambda store: {draft.key for draft in linked if draft.key is not None and store.holds_same(draft)}
+        )
+        # Whoever says the same again must not hear that what is stored cannot be: its address may be gone by now.
+        known = [draft for draft in linked if draft.key in stored]
+        intakes = self._intakes(drafts, known)
+        asked = [(number, draft) for number, draft in enumerate(drafts) if draft.remote_files and draft not in known]
+        await self._probe(asked, len(drafts))
+        return intakes
+
+    def _intakes(self, drafts: Sequence[Draft], known: Sequence[Draft]) -> list[Intake]:
         findings: list[Finding] = []
         intakes: list[Intake] = []
         for number, draft in enumerate(drafts):
-            found = self.check(draft)
+            found = self._check(draft, with_links=draft not in known) if known else self.check(draft)
             if len(drafts) > 1:
                 found = tuple(msgspec.structs.replace(finding, path=f"[{number}].{finding.path}") for finding in found)
             findings += found
@@ -416,22 +427,31 @@ class GuestWire:
             raise Rejected(findings)
         return intakes
 
-    async def _probe(self, drafts: Sequence[Draft]) -> None:
+    async def _probe(self, drafts: Sequence[tuple[int, Draft]], count: int) -> None:
         """Look whether remote files can be fetched at all; the platform drops silently what it cannot."""
-        findings: list[Finding] = []
-        for number, draft in enumerate(drafts):
-            destination = self._destinations[draft.destination]
-            if draft.remote_files and destination.probe_links:
-                from guestwire.links import probe
+        from guestwire.links import probe
 
-                path = f"[{number}].attachments" if len(drafts) > 1 else "attachments"
-                findings += await probe(draft.remote_files, destination, path)
+        findings: list[Finding] = []
+        for name in {draft.destination for _, draft in drafts}:
+            destination = self._destinations[name]
+            if not destination.probe_links:
+                continue
+            mine = [
+                (number, file) for number, draft in drafts if draft.destination == name for file in draft.remote_files
+            ]
+            gone = await probe([file.url for _, file in mine], destination)
+            for number, file in mine:
+                if file.url in gone:
+                    path = f"[{number}].attachments" if count > 1 else "attachments"
+                    findings.append(msgspec.structs.replace(gone[file.url], path=path))
         if findings:
             raise Rejected(findings)
 
     def check(self, message: Message | Draft) -> tuple[Finding, ...]:
         """Say everything that is wrong with a message, without storing anything."""
-        draft = self.draft(message)
+        return self._check(self.draft(message), with_links=True)
+
+    def _check(self, draft: Draft, *, with_links: bool) -> tuple[Finding, ...]:
         destination = self._destinations.get(draft.destination)
         if destination is None:
             raise NotFound(
@@ -439,7 +459,7 @@ class GuestWire:
                 code="GW-N001",
                 hint=f"known: {', '.join(self._destinations)}",
             )
-        return check_message(draft, destination, self.clock.now())
+        return check_message(draft, destination, self.clock.now(), with_links=with_links)
 
     async def _add(self, intakes: Sequence[Intake]) -> list[Ticket]:
         now = self.clock.now()
@@ -483,13 +503,14 @@ class GuestWire:
         The entries are those of the whole store; the parts of the tickets are among them.
         """
         waiting = {part for ticket in tickets for part in ticket.part_ids}
+        names = {ticket.destination for ticket in tickets}
         with self.feed.watch() as news:
             look_again = True
             while True:
                 if look_again:
                     # From here on the news is complete; what happened before stands in the store.
                     waiting = await self._reader.read(partial(SqliteStore.unsettled, parts=waiting))
-                self.raise_failure()
+                self.raise_failure(None if "" in names else names)
                 if not waiting:
                     return
                 entries = await news.get()
@@ -499,12 +520,14 @@ class GuestWire:
                         waiting.discard(entry.part_id)
                 yield entries
 
-    def raise_failure(self) -> None:
-        """Raise what keeps the relay of this process from working, if anything does."""
+    def raise_failure(self, destinations: Collection[str] | None = None) -> None:
+        """Raise what keeps the relay of this process from working, or one of these destinations; None: any."""
         if self._failure is not None:
             raise self._failure
         if self._relay is not None:
-            for route in self._relay.routes.values():
+            for name, route in self._relay.routes.items():
+                if destinations is not None and name not in destinations:
+                    continue
                 if isinstance(route.trouble, AuthenticationError | ConfigError):
                     raise route.trouble
 

@@ -11,7 +11,7 @@ An errand is stored like a message and has its turn among the guest's messages; 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -56,8 +56,8 @@ class Wire(Protocol):
     async def guest_ref(self, guest: str) -> GuestRef:
         """Our name for a known guest."""
 
-    def raise_failure(self) -> None:
-        """Raise what keeps the relay from working."""
+    def raise_failure(self, destinations: Collection[str] | None = None) -> None:
+        """Raise what keeps the relay, or one of these destinations, from working."""
 
     def show_typing(self, guest: GuestRef) -> bool:
         """Tell that a guest types, where this process relays."""
@@ -229,12 +229,13 @@ class Guests:
     async def _run(self, guest: GuestRef, kind: ErrandKind, body: dict[str, Any]) -> dict[str, Any] | None:
         """Queue an errand and wait for its end; returns what it brought."""
         now = self._wire.clock.now()
+        names = {await self.destination_of(guest)}
         with self._wire.feed.watch() as news:
             seq = await self._wire.store_write(lambda store: store.ask(guest, kind, body, now))
             try:
                 async with asyncio.timeout(PATIENCE_S):
                     while (found := await self._wire.store_read(lambda store: store.errand(seq)))[0] == "queued":
-                        self._wire.raise_failure()
+                        self._wire.raise_failure(names)
                         await news.get()
             except TimeoutError:
                 raise GuestWireError(

@@ -50,6 +50,11 @@ class Route(msgspec.Struct):
     shared: SharedWindows | None = None
     """None: every guest has windows of his own, and the transport takes their places."""
 
+    lanes: int = 0
+    """Of its lanes, so many are in memory."""
+    backlog: bool = True
+    """There may be more in the store than fit, or than are known."""
+
     def place_freed(self) -> None:
         """An attempt has ended: whoever is first in line may have its place."""
         if self.shared is not None:

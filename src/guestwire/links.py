@@ -1,61 +1,72 @@
-"""Whether the address of a remote file answers: asked before a message with it is accepted."""
+"""Whether the addresses of remote files answer: asked before messages with them are accepted."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from guestwire.errors import Finding
-from guestwire.model import RemoteFile
 from guestwire.net import Guard, Http, Unreachable, tls_of
 from guestwire.settings import Destination
 
 #: An address that has not answered by then is called unreachable, in seconds.
 PROBE_S = 5.0
 #: Addresses asked at once.
-AT_ONCE = 16
+AT_ONCE = 32
 
 
-async def probe(files: Sequence[RemoteFile], destination: Destination, path: str) -> list[Finding]:
+async def probe(urls: Iterable[str], destination: Destination) -> Mapping[str, Finding]:
     """
-    Ask every address for the head of its file.
+    Ask each address once for the head of its file.
 
     A server that answers HEAD with 405 or 501 is there, and that is what is asked; so is one that wants no HEAD of a
     signed address (403), because the signature names the method.
 
     Args:
-        files: With public addresses, or allowed ones: the guard looks where their names lead.
+        urls: Public addresses, or allowed ones: the guard looks where their names lead.
         destination: Whose platform will fetch them, and through whose proxy we look.
-        path: Of the findings.
+
+    Returns:
+        A finding for each address that does not answer; its path is to be filled in.
     """
+    wanted = list(dict.fromkeys(urls))
+    if not wanted:
+        return {}
+    tls = await asyncio.to_thread(tls_of, destination)  # reads the system's certificates: 20 ms
     http = Http(
-        tls=tls_of(destination),
-        proxy=destination.proxy_for(urlsplit(files[0].url).hostname or "", secure=True),
+        tls=tls,
+        proxy=destination.proxy_for(urlsplit(wanted[0]).hostname or "", secure=True),
         timeout_s=PROBE_S,
         guard=Guard(allow=destination.allow_links),
         connections=AT_ONCE,
     )
+    turn = asyncio.Semaphore(AT_ONCE)
+
+    async def ask(url: str) -> str | None:
+        async with turn:
+            return await _probe(http, url)
+
     try:
-        found = await asyncio.gather(*(_probe(http, file) for file in files))
+        reasons = await asyncio.gather(*(ask(url) for url in wanted))
     finally:
         await http.close()
-    return [
-        Finding(
-            "link.unreachable",
-            path,
-            f"the file's address does not answer ({reason}), so the platform could not fetch it either",
-            "check the address; probe_links = false where only the platform can reach it",
-        )
-        for reason in found
-        if reason is not None
-    ]
+    return {url: _finding(reason) for url, reason in zip(wanted, reasons, strict=True) if reason is not None}
 
 
-async def _probe(http: Http, file: RemoteFile) -> str | None:
-    """Return why the file cannot be had; None where it seems that it can."""
+def _finding(reason: str) -> Finding:
+    return Finding(
+        "link.unreachable",
+        "attachments",
+        f"the file's address does not answer ({reason}), so the platform could not fetch it either",
+        "check the address; probe_links = false where only the platform can reach it",
+    )
+
+
+async def _probe(http: Http, url: str) -> str | None:
+    """Return why a file cannot be had; None where it seems that it can."""
     try:
-        answer = await http.head(file.url)
+        answer = await http.head(url)
     except Unreachable as error:
         return str(error)
     is_gone = answer.status in (404, 410) or (answer.status >= 500 and answer.status != 501)

@@ -19,6 +19,7 @@ import msgspec
 
 from guestwire import answers
 from guestwire.answers import Answer, Option
+from guestwire.errors import Finding, Rejected
 
 #: The caller's word for the end user, as he handed it in. A personal datum: encrypted at rest, never in a log.
 GuestKey = NewType("GuestKey", str)
@@ -186,6 +187,15 @@ def mime_of(name: str) -> str:
     return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
+def _require_text(struct: msgspec.Struct, path: str, names: Sequence[str]) -> None:
+    """A number where a text belongs would be stored, and could not be read any more."""
+    for name in names:
+        value = getattr(struct, name)
+        if value is not None and type(value) is not str:
+            problem = f"is of type {type(value).__name__}, and must be text"
+            raise Rejected([Finding(f"{path}.type", f"{path}.{name}", problem, "convert it with str()")])
+
+
 class RemoteFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A file that the platform fetches by itself, from an address that it can reach. REST ways out alone take these."""
 
@@ -197,6 +207,11 @@ class RemoteFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     size: int | None = None
     """In bytes, as the caller says: nobody here reads the file."""
     caption: str = ""
+
+    def __post_init__(self) -> None:
+        _require_text(self, "attachments", ("url", "name", "type", "caption"))
+        if self.size is not None and type(self.size) is not int:
+            raise Rejected([Finding("file.size", "attachments.size", "is no whole number", "give it in bytes")])
 
     def __repr__(self) -> str:
         return f"RemoteFile({self.size} bytes)"  # an address may be as secret as what lies there
@@ -221,6 +236,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     email: str | None = None
     image: str | None = None
     """Address of a picture."""
+
+    def __post_init__(self) -> None:
+        _require_text(self, "profile", self.__struct_fields__)
 
     def __repr__(self) -> str:
         return "Profile(***)"  # all of it is personal
@@ -267,6 +285,8 @@ class Ticket(msgspec.Struct, frozen=True):
     guest_ref: GuestRef
     fresh: bool = True
     """False when the idempotency key was known: nothing was stored, this is the ticket of then."""
+    destination: str = ""
+    """Where it goes; empty in a ticket that was made without it."""
 
 
 class File(msgspec.Struct, frozen=True):

@@ -60,7 +60,7 @@ from guestwire.transports.base import (
 
 logger = logging.getLogger("guestwire.relay")
 
-#: Lanes kept in memory at most; the rest waits in the store's ready index.
+#: Lanes of a destination kept in memory at most; the rest waits in the store's ready index.
 MAX_LANES = 5_000
 #: How often other processes' submissions are looked for, in seconds: one pragma, a microsecond.
 POLL_EVERY_S = 0.1
@@ -365,6 +365,7 @@ class Relay(Steering):
         if lane.is_idle:
             # A person moves a parked head, and then the journal brings the lane back.
             del self._lanes[lane.guest]
+            lane.route.lanes -= 1
             lane.route.transport.leave(lane.guest)
         else:
             self._hot[lane.guest] = None
@@ -376,7 +377,7 @@ class Relay(Steering):
                 await self._see_others(entries[0].seq - 1)
             except StoreError as error:
                 self._store_failed(error)
-                self._backlog = True
+                self._search_again()
                 return  # nothing is told now; the next look reads it from the journal
             self._seen_seq = entries[-1].seq
             self._publish(entries)
@@ -419,7 +420,7 @@ class Relay(Steering):
             await self._look_for_work()
         except StoreError as error:
             self._store_failed(error)
-            self._backlog = True
+            self._search_again()
             self._poll_at = self._work_at = self._clock.now() + STORE_RETRY_S
 
     async def _look_for_work(self) -> None:
@@ -438,18 +439,22 @@ class Relay(Steering):
         timed = self._next_due_at is not None and self._next_due_at <= now
         if timed:
             await self._tell(await self._writer.write(lambda store: store.enter(now)))
-        room = len(self._lanes) <= MAX_LANES - MAX_LANES // 10
-        if not timed and not (self._backlog and room):
-            return
-        due = await self._reader.read(lambda store: store.due(now, MAX_LANES))
-        had_backlog, self._backlog = self._backlog, due.more
-        self._next_due_at = due.next_at
-        unknown = [guest for guest in due.guests if guest not in self._lanes]
-        if had_backlog:
-            # A lane whose errands had no room in memory is in no index of what is due.
-            most = MAX_LANES + len(self._lanes) + 1  # one more than fits, so that there is a backlog again
-            waiting = await self._reader.read(lambda store: store.errand_guests(most))
-            unknown += [guest for guest in waiting if guest not in self._lanes]
+            self._search_again()
+            self._next_due_at = None  # said anew by whoever is searched; the others are when they have room
+        for name, route in self.routes.items():
+            if route.backlog and route.lanes <= MAX_LANES - MAX_LANES // 10:
+                await self._search(name, route, now)
+
+    async def _search(self, name: str, route: Route, now: float) -> None:
+        """Take the lanes of a destination into memory that are due, as far as there is room."""
+        due = await self._reader.read(lambda store: store.due(now, MAX_LANES, name))
+        route.backlog = due.more
+        if due.next_at is not None:
+            self._next_due_at = min(due.next_at, self._next_due_at or due.next_at)
+        # A lane whose errands had no room in memory is in no index of what is due.
+        most = MAX_LANES + route.lanes + 1  # one more than fits, so that there is a backlog again
+        waiting = await self._reader.read(lambda store: store.errand_guests(most, name))
+        unknown = [guest for guest in (*due.guests, *waiting) if guest not in self._lanes]
         if unknown:
             self._take_in(await self._reader.read(lambda store: store.lanes(unknown)))
 
@@ -476,10 +481,11 @@ class Relay(Steering):
                 self._keep_followed(row, route)
                 if row.next_at is None and not row.errands:
                     continue
-                if len(self._lanes) >= MAX_LANES:
-                    self._backlog = True
+                if route.lanes >= MAX_LANES:
+                    route.backlog = True
                     continue  # the others may be followed, or in memory already
                 lane = self._lanes[row.guest_ref] = Lane(row, route)
+                route.lanes += 1
                 self._touch(lane)
 
     def _keep_followed(self, row: LaneRow, route: Route | None) -> None:

@@ -130,7 +130,6 @@ class Steering:
         self._stopping = False
         #: Journal entries up to here have been seen and told.
         self._seen_seq = 0
-        self._backlog = True
         self._next_due_at: float | None = None
         self._poll_at = float("-inf")
         #: Not before this is the store searched for work: it has just failed.
@@ -201,6 +200,11 @@ class Steering:
         if held is not None:
             shared.line_up(lane.guest, min(held.until, now + LINE_S), in_front=is_called)
         return held is None
+
+    def _search_again(self) -> None:
+        """What is in memory may not be all: look into the store for every route."""
+        for route in self.routes.values():
+            route.backlog = True
 
     def _shared_windows(self) -> list[SharedWindows]:
         """Those of the routes, each once."""

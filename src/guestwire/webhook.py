@@ -39,6 +39,9 @@ class WebhookServer:
         self._host = host
         self.port = port
         self._runner: web.AppRunner | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+        #: Connections on which a whole request has come.
+        self._spoken: set[object] = set()
 
     @property
     def url(self) -> str:
@@ -65,7 +68,7 @@ class WebhookServer:
         self._wire.receiver.require()
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S, keepalive_timeout=READ_S)
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self._host, self.port).start()
@@ -78,10 +81,25 @@ class WebhookServer:
                 hint="choose another --webhook-port; below 1024 needs rights that a reverse proxy has",
             ) from error
         self.port = self._runner.addresses[0][1]
+        self._sweeper = asyncio.create_task(self._sweep(self._runner))
+
+    async def _sweep(self, runner: web.AppRunner) -> None:
+        """Close connections that have said nothing, or half a word: each takes a file that sending may need."""
+        silent: set[object] = set()
+        while True:
+            await asyncio.sleep(READ_S)
+            server = runner.server
+            open_now = set(server.connections) if server is not None else set()
+            for connection in open_now:
+                if connection in silent and connection.transport is not None:
+                    connection.transport.abort()
+            self._spoken &= open_now
+            silent = {connection for connection in open_now if connection not in self._spoken}
 
     async def _handle(self, request: web.Request) -> web.Response:
         from aiohttp import web
 
+        self._spoken.add(request.protocol)
         if request.method != "POST":
             return web.Response(status=405, headers={"Allow": "POST"}, text="a platform's webhook: POST to it\n")
         try:
@@ -95,6 +113,10 @@ class WebhookServer:
 
     async def close(self) -> None:
         """Close the port. What is being stored is answered first."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+            self._sweeper = None
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()

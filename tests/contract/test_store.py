@@ -161,7 +161,7 @@ class Hand:
 
     def due(self) -> list[GuestRef]:
         """Return the lanes that are due now."""
-        return self.store.due(self.now, 100).guests
+        return self.store.due(self.now, 100, "web").guests
 
     def texts_in_lane_order(self, guest: GuestRef) -> list[str]:
         """Send everything that a lane holds; returns the texts as they leave."""
@@ -366,7 +366,7 @@ class StoreContract:
         assert hand.texts_in_lane_order(guest) == ["now"]
         assert hand.enter() == []
         assert hand.due() == []
-        assert hand.store.due(hand.now, 10).next_at == 2000.0
+        assert hand.store.due(hand.now, 10, "web").next_at == 2000.0
         assert hand.lane(guest).head is None
         hand.now = 2000.0
         assert hand.enter() == ["part.entered"]
@@ -413,7 +413,7 @@ class StoreContract:
         assert hand.let_go("other.csv") == 0
         assert [hand.let_go("file.csv", 4) for _ in range(3)] == [4, 2, 0]
         assert hand.texts_in_lane_order(guest) == ["0", "1", "2", "3", "4"]
-        assert hand.store.due(hand.now, 10).next_at == 4000.0
+        assert hand.store.due(hand.now, 10, "web").next_at == 4000.0
         hand.now = 4000.0
         hand.enter()
         assert hand.texts_in_lane_order(guest) == ["later"]
@@ -434,11 +434,11 @@ class StoreContract:
             refs.append(hand.submit(f"guest {number}").guest_ref)
         sending = hand.begin(refs[0])
         hand.step(Requeue(sending.part_id, 1, 9000.0, "later"))
-        due = hand.store.due(hand.now, 2)
+        due = hand.store.due(hand.now, 2, "web")
         assert (due.guests, due.more, due.next_at) == (refs[1:3], True, 9000.0)
-        due = hand.store.due(hand.now, 3)
+        due = hand.store.due(hand.now, 3, "web")
         assert (due.guests, due.more) == (refs[1:4], False)
-        assert hand.store.due(9000.0, 10).next_at is None
+        assert hand.store.due(9000.0, 10, "web").next_at is None
 
     def test_a_lane_is_due_only_while_it_can_move_by_itself(self, hand: Hand) -> None:
         """Queued and checking heads are due; on its way, parked or empty, the lane waits for somebody else."""
@@ -1036,8 +1036,8 @@ class TestSqliteStore(StoreContract):
 
     #: What the relay asks over and over, each with how many values it takes.
     HOT = (
-        ("due", 2),
-        ("next_due", 1),
+        ("due", 3),
+        ("next_due", 2),
         ("head", 1),
         ("held", 2),
         ("entering", 1),

@@ -261,7 +261,7 @@ class Chat:
         with self._wire.feed.watch() as news:
             while True:
                 try:
-                    self._wire.raise_failure()
+                    self._wire.raise_failure({self._wire.destination.name})
                     told = ""
                 except (AuthenticationError, ConfigError) as error:
                     if error.message != told:

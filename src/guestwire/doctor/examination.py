@@ -156,9 +156,9 @@ class _Examination:
     async def _ask(self, step: Step) -> Check:
         """Ask; whatever goes wrong is an answer too."""
         try:
+            if step.after:  # each of them has a time of its own
+                await asyncio.wait([self._tasks[name] for name in step.after])
             async with asyncio.timeout(self._timeout_s):
-                if step.after:
-                    await asyncio.wait([self._tasks[name] for name in step.after])
                 return await step.look(self._scene)
         except (TimeoutError, Page, Unreachable, GuestWireError) as error:
             return trouble_check(step.name, error, timeout_s=self._timeout_s)

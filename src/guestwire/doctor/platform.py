@@ -121,7 +121,11 @@ def integration_check(given: Given, answer: Answer, *, now: float) -> Check:
     if not isinstance(hook, str) or not hook:
         fix = "set its outbound notification webhook URL, or expect no replies"
         return Check("integration", "warn", f"{name} has no webhook, so replies go nowhere", fix)
-    return Check("integration", "ok", f"{name}; replies go to {Spot.of(hook)}")
+    try:
+        return Check("integration", "ok", f"{name}; replies go to {Spot.of(hook)}")
+    except ValueError:
+        fix = "correct its outbound notification webhook URL"
+        return Check("integration", "warn", f"{name}: the address of its webhook is none, so replies go nowhere", fix)
 
 
 def _no_integration(name: str, given: Given) -> Check:

@@ -80,10 +80,11 @@ def _guest(draft: Draft) -> Iterator[Finding]:
 def _key(path: str, value: str) -> Iterator[Finding]:
     if len(value) > MAX_KEY:
         yield Finding(f"{path}.too_long", path, f"{len(value)} characters are more than {MAX_KEY}", "use a shorter key")
-    yield from _characters(path, value)
+    yield from check_characters(path, value)
 
 
-def _characters(path: str, value: str) -> Iterator[Finding]:
+def check_characters(path: str, value: str) -> Iterator[Finding]:
+    """Say what is wrong with a text's characters: those that no gateway takes."""
     if "\x00" in value:
         yield Finding("text.nul", path, "holds a NUL character", "remove it; the gateway refuses it")
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
@@ -101,7 +102,7 @@ def _content(draft: Draft, limits: Limits) -> Iterator[Finding]:
         if draft.text:
             yield Finding("answer.and_text", "text", "an answer has its own text", "send the text as another message")
         for choice in answer.choices:
-            yield from _characters("answer", choice.text + choice.payload)
+            yield from check_characters("answer", choice.text + choice.payload)
         size = sum(len((choice.text + choice.payload).encode("utf-8", "replace")) for choice in answer.choices)
         if size > limits.max_text * 2 or not answer.choices:
             what = f"{size} bytes are more than an answer may have" if answer.choices else "the answer chooses nothing"
@@ -122,7 +123,7 @@ def _files(draft: Draft, limits: Limits) -> Iterator[Finding]:
     if draft.answer is not None and files:
         yield Finding("answer.and_file", "attachments", "an answer carries no file", "send it with another message")
     for attachment in draft.attachments:
-        yield from _characters("attachments", attachment.name)
+        yield from check_characters("attachments", attachment.name)
         if len(attachment.name) > limits.max_file_name:
             yield Finding(
                 "file.name_too_long",
@@ -144,7 +145,7 @@ def _text(text: str, limits: Limits) -> Iterator[Finding]:
     if not text.strip():
         yield Finding("text.empty", "text", "the text is empty", "send at least one visible character")
         return
-    yield from _characters("text", text)
+    yield from check_characters("text", text)
     size = len(text.encode("utf-8", "replace")) if limits.text_unit == "bytes" else len(text)
     if size > limits.max_text:
         unit = "bytes of UTF-8" if limits.text_unit == "bytes" else "characters"
@@ -162,8 +163,8 @@ def _attributes(attributes: dict[str, str], limits: Limits) -> Iterator[Finding]
         if not name:
             yield Finding("attributes.name_empty", "attributes", "an attribute has no name", "name it, or leave it out")
         path = f"attributes.{_shown(name)}"
-        yield from _characters(path, name)
-        yield from _characters(path, value)
+        yield from check_characters(path, name)
+        yield from check_characters(path, value)
         size += len(name.encode("utf-8", "replace")) + len(value.encode("utf-8", "replace"))
     if size > limits.max_attributes_bytes:
         yield Finding(

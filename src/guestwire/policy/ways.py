@@ -12,9 +12,12 @@ from collections.abc import Iterator
 from guestwire.errors import Finding
 from guestwire.model import Draft
 from guestwire.policy.links import check_link
-from guestwire.policy.rules import check_draft
+from guestwire.policy.rules import check_characters, check_draft
 from guestwire.settings import Destination
 
+#: Longest caption, name, id of a conversation and part of a profile, in characters. Ours: nobody publishes one.
+MAX_WORDS = 1024
+_MIME = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}")
 #: What Open Messaging takes answers to; a list or a form it offers by other ways alone.
 ANSWERABLE = ("quick_reply", "button", "date")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]+\.[^@\s]+")
@@ -22,7 +25,9 @@ _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]+\.[^@\s]+")
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
-def check_message(draft: Draft, destination: Destination, now: float) -> tuple[Finding, ...]:
+def check_message(
+    draft: Draft, destination: Destination, now: float, *, with_links: bool = True
+) -> tuple[Finding, ...]:
     """
     Return everything that is wrong with a message for its destination. Empty: it may be accepted.
 
@@ -30,12 +35,39 @@ def check_message(draft: Draft, destination: Destination, now: float) -> tuple[F
         draft: The message.
         destination: Where it goes.
         now: Seconds since the epoch; a signed address has to be good for long enough.
+        with_links: Look at addresses of files too; False for a message that is stored already.
     """
     way = {"webmessaging": _sessions, "openmessaging": _open_messaging, "rest-contract": _contract}
-    return (*check_draft(draft, destination.limits), *way[destination.transport](draft, destination, now))
+    return (
+        *check_draft(draft, destination.limits),
+        *_words(draft),
+        *way[destination.transport](draft, destination),
+        *(_links(draft, destination, now) if with_links and not destination.has_sessions else ()),
+    )
 
 
-def _sessions(draft: Draft, destination: Destination, now: float) -> Iterator[Finding]:
+def _words(draft: Draft) -> Iterator[Finding]:
+    """Say what is wrong with the texts beside the text: nothing bounds them on the wire."""
+    named = {"conversation": draft.conversation}
+    if draft.profile is not None:
+        named |= {f"profile.{name}": getattr(draft.profile, name) for name in draft.profile.__struct_fields__}
+    for number, file in enumerate(draft.remote_files):
+        named |= {f"attachments[{number}].{name}": getattr(file, name) for name in ("name", "type", "caption")}
+    for path, value in named.items():
+        if not value:
+            continue
+        yield from check_characters(path, value)
+        if len(value) > MAX_WORDS:
+            yield Finding(
+                "words.too_long", path, f"{len(value)} characters are more than {MAX_WORDS}", "write it shorter"
+            )
+    for file in draft.remote_files:
+        yield from check_characters("attachments", file.url)
+        if not _MIME.fullmatch(file.mime):
+            yield Finding("file.type", "attachments", "the type is no MIME type", "such as image/png")
+
+
+def _sessions(draft: Draft, destination: Destination) -> Iterator[Finding]:
     for _ in draft.remote_files:
         yield Finding(
             "file.by_address",
@@ -48,7 +80,7 @@ def _sessions(draft: Draft, destination: Destination, now: float) -> Iterator[Fi
     yield from _plain_only(draft, "web messaging")
 
 
-def _open_messaging(draft: Draft, destination: Destination, now: float) -> Iterator[Finding]:
+def _open_messaging(draft: Draft, destination: Destination) -> Iterator[Finding]:
     wanted = {"Email": (_EMAIL, "an e-mail address"), "Phone": (_PHONE, "a number such as +13175550199")}
     pattern, words = wanted.get(destination.id_type, (None, ""))
     if pattern is not None and not pattern.fullmatch(draft.guest):
@@ -71,10 +103,10 @@ def _open_messaging(draft: Draft, destination: Destination, now: float) -> Itera
             "answer.to", "answer", "it does not say which message it answers", "make it with the reply's 'answer'"
         )
     yield from _plain_only(draft, "Open Messaging")
-    yield from _remote_files(draft, destination, now)
+    yield from _remote_files(draft, destination)
 
 
-def _contract(draft: Draft, destination: Destination, now: float) -> Iterator[Finding]:
+def _contract(draft: Draft, destination: Destination) -> Iterator[Finding]:
     if not (draft.conversation or "").strip():
         yield Finding(
             "conversation.missing",
@@ -85,7 +117,7 @@ def _contract(draft: Draft, destination: Destination, now: float) -> Iterator[Fi
     for name, value in (("answer", draft.answer), ("profile", draft.profile), ("attributes", draft.attributes)):
         if value:
             yield _no_place(name, "the tutorial contract", "leave it out, or use Open Messaging")
-    yield from _remote_files(draft, destination, now)
+    yield from _remote_files(draft, destination)
     for file in draft.remote_files:
         if file.size is None:
             yield Finding(
@@ -106,7 +138,7 @@ def _no_place(name: str, way: str, fix: str) -> Finding:
     return Finding(f"{name}.not_here", name, f"{way} has no place for it", fix)
 
 
-def _remote_files(draft: Draft, destination: Destination, now: float) -> Iterator[Finding]:
+def _remote_files(draft: Draft, destination: Destination) -> Iterator[Finding]:
     for _ in draft.attachments:
         yield Finding(
             "file.by_content",
@@ -116,7 +148,6 @@ def _remote_files(draft: Draft, destination: Destination, now: float) -> Iterato
         )
     limits = destination.limits
     for file in draft.remote_files:
-        yield from check_link(file, allow=destination.allow_links, now=now, min_life_s=destination.min_link_life_s)
         if limits.media_types and file.mime not in limits.media_types:
             yield Finding(
                 "file.type",
@@ -131,3 +162,8 @@ def _remote_files(draft: Draft, destination: Destination, now: float) -> Iterato
                 f"{file.size // 1000} kB are more than the platform takes ({limits.max_file_kb})",
                 "make it smaller",
             )
+
+
+def _links(draft: Draft, destination: Destination, now: float) -> Iterator[Finding]:
+    for file in draft.remote_files:
+        yield from check_link(file, allow=destination.allow_links, now=now, min_life_s=destination.min_link_life_s)

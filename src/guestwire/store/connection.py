@@ -136,7 +136,15 @@ class Connection:
         return entries
 
     def _open_body(self, guest_ref: str, part_id: str, sealed: bytes) -> PartBody:
-        return _body_decoder.decode(self._vault.open(GuestRef(guest_ref), f"parts.body.{part_id}", sealed))
+        opened = self._vault.open(GuestRef(guest_ref), f"parts.body.{part_id}", sealed)
+        try:
+            return _body_decoder.decode(opened)
+        except msgspec.DecodeError as error:
+            raise StoreError(
+                f"the body of part {part_id} is none that this guestwire knows",
+                code="GW-S012",
+                hint="it was written by another version; the part waits for a person",
+            ) from error
 
     def _meta(self, key: str) -> Any:
         row = self._row("meta", (key,))

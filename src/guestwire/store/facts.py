@@ -84,7 +84,7 @@ class Facts(Errands, Views):
         if accepted.conversation_id is not None:
             detail["conversation_id"] = accepted.conversation_id
         self._note(now, "part.accepted", guest_ref, change.part_id, detail)
-        if accepted.source == "response":  # where receipts exist; sessions report none
+        if accepted.source != "echo":  # sessions report none
             self._place_waiting(GuestRef(guest_ref), change.part_id, accepted.gateway_id, now)
         return GuestRef(guest_ref)
 

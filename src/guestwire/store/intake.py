@@ -110,7 +110,7 @@ class IntakeVerbs(Lanes):
                 )
             if row is not None:
                 parts = tuple(PartId(part) for (part,) in self._rows("part_ids", (row[0],)))
-                known[key] = Ticket(MessageId(row[0]), parts, GuestRef(row[1]), fresh=False)
+                known[key] = Ticket(MessageId(row[0]), parts, GuestRef(row[1]), fresh=False, destination=key[0])
         return known
 
     def _guests_of(self, intakes: Sequence[Intake]) -> dict[tuple[str, GuestKey], GuestRef]:
@@ -179,7 +179,7 @@ class IntakeVerbs(Lanes):
             part_ids.append(part_id)
         if draft.read_receipt is not None:
             self._run("read_receipt", (int(draft.read_receipt), guest_ref))
-        return Ticket(message_id, tuple(part_ids), guest_ref)
+        return Ticket(message_id, tuple(part_ids), guest_ref, destination=draft.destination)
 
     def _keep_file(self, guest_ref: GuestRef, body: PartBody, attachments: Sequence[Attachment]) -> PartBody:
         """Keep the file of a part, before the transaction that names it is committed."""

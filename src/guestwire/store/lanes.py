@@ -26,10 +26,10 @@ from guestwire.store.connection import SQL, Connection
 class Lanes(Connection):
     """What the relay reads, and the upkeep of the ready index."""
 
-    def due(self, now: float, limit: int) -> Due:
-        """Lanes that are due, earliest first; from an index, never a scan."""
-        rows = self._rows("due", (now, limit + 1))
-        waiting = [self._value(SQL["next_due"], (now,)), self._value(SQL["next_entering"])]
+    def due(self, now: float, limit: int, destination: str) -> Due:
+        """Lanes of a destination that are due, earliest first; from an index, never a scan."""
+        rows = self._rows("due", (destination, now, limit + 1))
+        waiting = [self._value(SQL["next_due"], (destination, now)), self._value(SQL["next_entering"])]
         next_at = min((at for at in waiting if at is not None), default=None)
         return Due([GuestRef(row[0]) for row in rows[:limit]], len(rows) > limit, next_at)
 
@@ -100,9 +100,9 @@ class Lanes(Connection):
         """Whom a relay has to know of at its start, though their lanes are not due: followed, or with errands."""
         return [GuestRef(row[0]) for row in self._rows("waiting_guests", ())]
 
-    def errand_guests(self, limit: int) -> list[GuestRef]:
-        """Guests with errands that wait for their turn."""
-        return [GuestRef(row[0]) for row in self._rows("errand_guests", (limit,))]
+    def errand_guests(self, limit: int, destination: str) -> list[GuestRef]:
+        """Guests of a destination with errands that wait for their turn."""
+        return [GuestRef(row[0]) for row in self._rows("errand_guests", (destination, limit))]
 
     def unseen(self, before: float, now: float, limit: int) -> list[GuestRef]:
         """Guests with a live session whose replies were last complete before a moment, longest ago first."""

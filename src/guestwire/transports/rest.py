@@ -37,7 +37,7 @@ from guestwire.net import Answer, NotSent, Unreachable
 from guestwire.policy.pace import Key, Pace, Slot
 from guestwire.policy.retry import backoff_s
 from guestwire.protocol.openmessaging import Call
-from guestwire.protocol.platform import Barred, is_foreign, json_of, refusal_of
+from guestwire.protocol.platform import Barred, is_foreign, json_of, reason_of, refusal_of, wait_s
 from guestwire.settings import Destination, RelaySettings
 from guestwire.transports.agenda import Agenda
 from guestwire.transports.base import (
@@ -206,13 +206,19 @@ class RestTransport:
             return
         answer = await self._caller.call(Call("GET", ORGANISATION))
         found = (json_of(answer.body) or {}).get("id") if answer.status == 200 else None
-        if found is None:
+        if answer.status == 403:
             raise AuthenticationError(
-                f"destination '{self._destination.name}': the organisation of its credentials cannot be read "
-                f"(HTTP {answer.status})",
+                f"{whose_of(self._destination)}: it may not read the organisation that its credentials belong to",
                 code="GW-A012",
                 hint="give the OAuth client's role the permission 'directory:organization:view', or remove "
                 "expect_org_id",
+            )
+        if found is None:
+            headers, parsed = answer.headers, json_of(answer.body)
+            reason = reason_of(answer.status, parsed, answer.body)
+            pause_s = wait_s(headers, parsed, self.clock.now())
+            raise NoTokenYet(
+                f"{whose_of(self._destination)}: its organisation cannot be read for now: {reason}", pause_s
             )
         if str(found).lower() != wanted:
             raise ConfigError(

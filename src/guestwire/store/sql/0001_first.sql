@@ -33,7 +33,7 @@ CREATE TABLE guests (
 CREATE UNIQUE INDEX guests_by_hash ON guests (destination, guest_hash);
 CREATE INDEX guests_followed ON guests (guest_ref) WHERE is_followed;
 CREATE INDEX guests_seen ON guests (coalesce(seen_at, 0)) WHERE session_state = 'live';
-CREATE INDEX guests_ready ON guests (next_at, guest_ref) WHERE next_at IS NOT NULL;
+CREATE INDEX guests_ready ON guests (destination, next_at, guest_ref) WHERE next_at IS NOT NULL;
 
 CREATE TABLE messages (
     id TEXT PRIMARY KEY,

@@ -104,10 +104,10 @@ UPDATE guests SET token = ?, anchor = NULL, auth = NULL, seen_at = NULL WHERE gu
 UPDATE guests SET paused_until = ?, paused_reason = ? WHERE guest_ref = ?
 
 -- name: due
-SELECT guest_ref FROM guests WHERE next_at <= ? ORDER BY next_at, guest_ref LIMIT ?
+SELECT guest_ref FROM guests WHERE destination = ? AND next_at <= ? ORDER BY next_at, guest_ref LIMIT ?
 
 -- name: next_due
-SELECT min(next_at) FROM guests WHERE next_at > ?
+SELECT min(next_at) FROM guests WHERE destination = ? AND next_at > ?
 
 -- name: guest
 SELECT destination, token, session_state, anchor, paused_until, priority, next_at, auth, is_followed,
@@ -189,7 +189,8 @@ SELECT 1 FROM errands
 WHERE guest_ref = ? AND state = 'queued' AND seq < ? AND kind NOT IN ('sign_in', 'receipt') LIMIT 1
 
 -- name: errand_guests
-SELECT DISTINCT guest_ref FROM errands WHERE state = 'queued' LIMIT ?
+SELECT DISTINCT e.guest_ref FROM errands e JOIN guests g ON g.guest_ref = e.guest_ref
+WHERE e.state = 'queued' AND g.destination = ? LIMIT ?
 
 -- name: cursor
 SELECT seq FROM cursors WHERE sink = ?
