@@ -578,11 +578,12 @@ class GuestWire:
         *,
         state: PartState | None = None,
         guest: str | None = None,
+        to: str | None = None,
         limit: int = 50,
         with_text: bool = False,
     ) -> list[PartView]:
-        """Return the newest parts first."""
-        guest_ref = None if guest is None else await self.guest_ref(guest)
+        """Return the newest parts first; those of one guest, known to destination `to` or to the first one."""
+        guest_ref = None if guest is None else await self.guest_ref(guest, to=to)
         return await self._reader.read(
             lambda store: store.list_parts(state=state, guest=guest_ref, limit=limit, with_text=with_text)
         )
@@ -591,6 +592,7 @@ class GuestWire:
         self,
         guest: str | None = None,
         *,
+        to: str | None = None,
         consumer: str | None = None,
         after: int = 0,
         follow: bool = True,
@@ -604,6 +606,7 @@ class GuestWire:
 
         Args:
             guest: The caller's key; None: every guest of the store.
+            to: The destination whose guest is meant; None: the first that knows one of that key.
             consumer: A name of the caller's: only replies that were not yet acknowledged under it (`acknowledge`) are
                 yielded, also after a restart.
             after: Only replies with a higher `seq`. They rise in order of arrival, which need not be the order here:
@@ -617,7 +620,7 @@ class GuestWire:
                 code="GW-C044",
                 hint="leave one of the two out; 'guest_ref' of a reply says whose it is",
             )
-        guest_ref = None if guest is None else await self.guest_ref(guest)
+        guest_ref = None if guest is None else await self.guest_ref(guest, to=to)
         beyond: set[int] = set()
         if consumer is not None:
             cursor, beyond = await self._reader.read(partial(SqliteStore.cursor, sink=f"replies:{consumer}"))
@@ -747,10 +750,10 @@ class GuestWire:
         """Return the caller's name for a guest."""
         return await self._reader.read(lambda store: store.guest_key(guest_ref))
 
-    async def guest_ref(self, guest: str) -> GuestRef:
-        """Return our name for a guest of the caller's."""
+    async def guest_ref(self, guest: str, *, to: str | None = None) -> GuestRef:
+        """Return our name for a guest of the caller's: of destination `to`, else of the first that knows him."""
         known = await self._reader.read(SqliteStore.destinations)
-        for name in dict.fromkeys((*self._destinations, *known)):
+        for name in dict.fromkeys((*self._destinations, *known)) if to is None else (to,):
             found = await self._reader.read(partial(SqliteStore.find_guest, destination=name, guest=GuestKey(guest)))
             if found is not None:
                 return found

@@ -85,6 +85,7 @@ class Guests:
         await self._follow(guest, on=False)
 
     async def _follow(self, guest: str, *, on: bool) -> None:
+        self._require_sessions("follow")
         guest_ref = await self._known_or_new(guest)
         now = self._wire.clock.now()
         await self._wire.store_write(lambda store: store.follow(guest_ref, now, on=on))
@@ -224,7 +225,17 @@ class Guests:
     # --- errands ---
 
     async def _errand(self, guest: str, kind: ErrandKind, body: dict[str, Any]) -> dict[str, Any] | None:
+        self._require_sessions(kind)
         return await self._run(await self._known_or_new(guest), kind, body)
+
+    def _require_sessions(self, what: str) -> None:
+        destination = self._wire.destination
+        if not destination.has_sessions:
+            raise GuestWireError(
+                f"'{what}' is about a session, and destination '{destination.name}' ({destination.transport}) has none",
+                code="GW-G004",
+                hint="the platform finds a guest's conversation by the guest, and its agents end it",
+            )
 
     async def _run(self, guest: GuestRef, kind: ErrandKind, body: dict[str, Any]) -> dict[str, Any] | None:
         """Queue an errand and wait for its end; returns what it brought."""

@@ -24,6 +24,9 @@ class SharedWindows(msgspec.Struct):
 
     pace: Pace
     keys: tuple[Key, ...]
+    """That a message needs a place in."""
+    errand_keys: tuple[Key, ...]
+    """That any other request needs a place in: a look or a receipt must not wait for an end of the messages."""
     waiting: OrderedDict[GuestRef, None] = msgspec.field(default_factory=OrderedDict)
     """Lanes that wait in line for a place, the first one first."""
     called: set[GuestRef] = msgspec.field(default_factory=set)
@@ -148,9 +151,7 @@ class Lane:
     @property
     def errand_keys(self) -> tuple[Key, ...]:
         """The windows that a request beside messages needs."""
-        if self.route.shared is None:
-            return self.keys
-        return tuple(key for key in self.route.shared.keys if not key[0].startswith("messages"))
+        return self.keys if self.route.shared is None else self.route.shared.errand_keys
 
     @property
     def keys(self) -> tuple[Key, ...]:

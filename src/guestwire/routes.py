@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 ApiClients = Mapping[str, "ApiClient"]
 #: What a message over REST needs a place in; the first one is paused when the platform says that it is enough.
-TOKEN_WINDOWS = ("requests_per_min", "messages_per_min", "messages_per_s", "in_flight")
+FOR_MESSAGES = ("requests_per_min", "messages_per_min", "messages_per_s", "max_in_flight")
+#: What a look, a receipt or typing needs a place in: so many may be on their way beside `max_in_flight` messages.
+FOR_OTHERS = ("requests_per_min", "others_in_flight")
+OTHERS_IN_FLIGHT = 4
 
 
 def routes_of(
@@ -69,7 +72,7 @@ def routes_of(
                 caller_of(destination, timing=timing, clock=clock, api_clients=api_clients),
                 timing=timing,
                 pace=shared.pace,
-                keys=shared.keys,
+                errand_keys=shared.errand_keys,
                 clock=clock,
                 emit=emitter(name),
             )
@@ -86,8 +89,8 @@ def _windows_of(destinations: Iterable[Destination], api_clients: ApiClients) ->
             by_owner.setdefault(owner, []).append(destination)
     windows: dict[str, SharedWindows] = {}
     for owner, together in by_owner.items():
-        keys = tuple((name, owner) for name in TOKEN_WINDOWS)
-        shared = SharedWindows(Pace(token_limits(together)), keys)
+        keys, errand_keys = (tuple((name, owner) for name in names) for names in (FOR_MESSAGES, FOR_OTHERS))
+        shared = SharedWindows(Pace(token_limits(together)), keys, errand_keys)
         windows |= {destination.name: shared for destination in together}
     return windows
 
@@ -98,7 +101,7 @@ def _rest(
     *,
     timing: RelaySettings,
     pace: Pace,
-    keys: tuple[Key, ...],
+    errand_keys: tuple[Key, ...],
     clock: Clock,
     emit: Emit,
 ) -> Transport:
@@ -106,7 +109,7 @@ def _rest(
     from guestwire.transports.rest_contract import RestContractTransport
 
     kind = OpenMessagingTransport if destination.transport == "openmessaging" else RestContractTransport
-    return kind(destination, caller, timing=timing, pace=pace, keys=keys, clock=clock, emit=emit)
+    return kind(destination, caller, timing=timing, pace=pace, errand_keys=errand_keys, clock=clock, emit=emit)
 
 
 def caller_of(destination: Destination, *, timing: RelaySettings, clock: Clock, api_clients: ApiClients) -> Caller:
@@ -136,7 +139,7 @@ def caller_of(destination: Destination, *, timing: RelaySettings, clock: Clock, 
         proxy=destination.proxy_for(destination.host),
         timeout_s=timing.answer_s,
         connect_s=min(timing.connect_timeout_s, timing.answer_s),
-        connections=destination.limits.max_in_flight + 2,  # a token and a look beside the messages
+        connections=destination.limits.max_in_flight + OTHERS_IN_FLIGHT + 1,  # and one for a token
         plain=True,
     )
     return HttpCaller(destination.gateway, http, tokens_of(destination, http, clock=clock))
@@ -157,12 +160,15 @@ def token_owner(destination: Destination, api_client: ApiClient | None = None) -
 def token_limits(destinations: Sequence[Destination]) -> list[Limit]:
     """Return the windows of a token: of all that its destinations allow, the least."""
     limits = [destination.limits for destination in destinations]
-    together = Limit("in_flight", min(each.max_in_flight for each in limits), 0.0)
+    together = [
+        Limit("max_in_flight", min(each.max_in_flight for each in limits), 0.0),
+        Limit("others_in_flight", OTHERS_IN_FLIGHT, 0.0),
+    ]
     paced = [destination.limits for destination in destinations if destination.pace]
     if not paced:
-        return [together]
+        return together
     return [
-        together,
+        *together,
         Limit("requests_per_min", min(each.requests_per_min for each in paced), 60.0),
         Limit("messages_per_min", min(each.requests_per_min - each.reserve_per_min for each in paced), 60.0),
         Limit("messages_per_s", min(each.messages_per_s for each in paced), 1.0),

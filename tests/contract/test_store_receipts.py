@@ -314,3 +314,38 @@ def test_a_lane_knows_its_guest_and_conversation_where_the_way_out_needs_them(ki
     (other,) = kiosk.store.lanes([kiosk.submit(to="web").guest_ref])
     assert (other.guest, other.conversation_id) == ("", None)
     assert "ann" not in repr(row)
+
+
+@pytest.mark.parametrize("source", ["history", "receipt", "response"])
+def test_a_receipt_that_came_first_is_joined_however_the_part_is_accepted(kiosk: Kiosk, source: str) -> None:
+    """The answer may be lost: then a check, or another receipt, names the message, and the first receipt counts."""
+    ticket = kiosk.submit()
+    part = kiosk.begin(ticket)
+    kiosk.receive(receipt("Failed", None, "m5", "GeneralError"))
+    if source == "receipt":
+        kiosk.receive(receipt("Published", part, "m5"))
+    else:
+        accepted = Accepted(GatewayMessageId("m5"), source=source)  # type: ignore[arg-type]
+        kiosk.step(Confirm(part, accepted))
+    assert kiosk.state(part) is PartState.FAILED
+
+
+def test_a_body_that_nobody_can_read_parks_its_part_and_stops_no_other(kiosk: Kiosk) -> None:
+    """A row of another version, or one that was changed: a person decides, and the next guest goes on."""
+    bad = kiosk.submit()
+    other = Draft(destination="kiosk", guest=GuestKey("ben"), text="hello")
+    with kiosk.store.transaction():
+        (good,) = kiosk.store.add([Intake(other, (PartBody("hello"),), Delivery.AT_LEAST_ONCE)], 1000.0)
+    sealed = kiosk.store._vault.seal(bad.guest_ref, f"parts.body.{bad.part_ids[0]}", b'{"text": 4711}')
+    with kiosk.store.transaction():
+        kiosk.store._db.execute("UPDATE parts SET body = ? WHERE id = ?", (sealed, bad.part_ids[0]))
+    kiosk.step(begins=[bad.guest_ref, good.guest_ref])
+    assert kiosk.state(bad.part_ids[0]) is PartState.PARKED
+    assert kiosk.state(good.part_ids[0]) is PartState.SENDING
+
+
+def test_due_lanes_are_found_by_destination(kiosk: Kiosk) -> None:
+    """A process that opens one destination is not shown what waits for another."""
+    here, there = kiosk.submit(), kiosk.submit(to="web")
+    assert kiosk.store.due(2000.0, 10, "kiosk").guests == [here.guest_ref]
+    assert kiosk.store.due(2000.0, 10, "web").guests == [there.guest_ref]

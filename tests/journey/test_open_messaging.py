@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from guestwire import (
     ConfigError,
     Destination,
     GuestWire,
+    GuestWireError,
     Limits,
     Message,
     PartState,
@@ -382,13 +383,14 @@ async def test_a_webhook_port_that_is_taken_is_told(genesys: Emulator, tmp_path:
 # --- addresses of files ---
 
 
+async def one_file(request: web.Request) -> web.Response:
+    """One file; every other path is not found."""
+    return web.Response(body=b"x", status=200 if request.path == "/a.png" else 404)
+
+
 @contextlib.asynccontextmanager
-async def files() -> AsyncIterator[str]:
-    """A server with one file; every other path is not found."""
-
-    async def serve(request: web.Request) -> web.Response:
-        return web.Response(body=b"x", status=200 if request.path == "/a.png" else 404)
-
+async def files(serve: Callable[[web.Request], Awaitable[web.Response]] = one_file) -> AsyncIterator[str]:
+    """A server with files."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", serve)
     runner = web.AppRunner(app, access_log=None)
@@ -415,6 +417,29 @@ async def test_an_address_that_does_not_answer_is_a_finding(genesys: Emulator, t
                 assert finding.rule in ("link.unreachable", "link.refused")
                 assert finding.path == "attachments"
     assert len(genesys.messages()) == 1
+
+
+async def test_an_address_is_asked_once_however_many_messages_name_it(genesys: Emulator, tmp_path: Path) -> None:
+    """And not at all for what is stored already: whoever says the same again is not told that it cannot be."""
+    asked: list[str] = []
+    gone = False
+
+    async def serve(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=404 if gone else 200)
+
+    async with files(serve) as place, wired(kiosk(genesys, allow_links=(place,)), folder=tmp_path / "s") as wire:
+        messages = [
+            Message(guest=f"g{n}", key=f"k{n}", attachments=(RemoteFile(url=f"http://{place}/a.png"),))
+            for n in range(50)
+        ]
+        tickets = await wire.submit_many(messages)
+        assert asked == ["/a.png"]
+        gone = True
+        again = await wire.submit_many(messages)
+        assert [ticket.message_id for ticket in again] == [ticket.message_id for ticket in tickets]
+        with pytest.raises(Rejected):
+            await wire.submit(Message(guest="new", attachments=(RemoteFile(url=f"http://{place}/a.png"),)))
 
 
 def test_the_settings_of_a_kiosk_show_no_secret(genesys: Any) -> None:
@@ -470,3 +495,54 @@ async def test_nobody_waits_behind_a_guest_who_has_much_to_say(genesys: Emulator
         assert await settled(wire, await wire.submit(Message(guest="small", text="my turn"))) == ["accepted"]
         # Those that were on their way when it came, one more round of the line, and what the disk took time for.
         assert inbound(genesys).index("my turn") < before + 60
+
+
+async def test_a_wait_hears_of_its_own_destinations_trouble_alone(tmp_path: Path) -> None:
+    """One client lacks a permission; the other destination's message is accepted, and its sender is told so."""
+    async with (
+        emulator(limits="off", missing_permissions="messaging:conversation:write") as genesys,
+        wired(kiosk(genesys), own_gateway(genesys), folder=tmp_path / "s") as wire,
+    ):
+        barred = await wire.submit(Message(guest="42", text="barred", conversation="c").to_draft("tutorial"))
+        with pytest.raises(AuthenticationError):
+            await wire.wait(barred, timeout_s=PATIENCE_S)
+        ticket = await wire.submit(Message(guest="42", text="free").to_draft("kiosk"))
+        assert await settled(wire, ticket) == ["accepted"]
+
+
+async def test_what_is_about_sessions_is_refused_where_there_are_none(genesys: Emulator, tmp_path: Path) -> None:
+    """Closing or following a guest of Open Messaging would only seem to have worked."""
+    async with wired(kiosk(genesys), folder=tmp_path / "s") as wire:
+        for ask in (wire.guests.close("42"), wire.guests.follow("42"), wire.guests.clear("42")):
+            with pytest.raises(GuestWireError) as caught:
+                await ask
+            assert caught.value.code == "GW-G004"
+        assert await wire.guests.list() == []
+
+
+async def test_a_guest_of_two_destinations_is_found_in_either(genesys: Emulator, tmp_path: Path) -> None:
+    """The same key at two places is two guests; whoever means the second says so."""
+    async with wired(own_gateway(genesys), kiosk(genesys), folder=tmp_path / "s", webhook=genesys) as wire:
+        await wire.submit(Message(guest="42", text="first", conversation="c"))
+        await settled(wire, await wire.submit(Message(guest="42", text="second").to_draft("kiosk")))
+        genesys.say("for the second", guest="42")
+        async with asyncio.timeout(PATIENCE_S):
+            async for reply in wire.replies("42", to="kiosk"):
+                assert reply.text == "for the second"
+                break
+        assert len(await wire.parts(guest="42", to="kiosk")) == 1
+
+
+async def test_a_webhook_connection_that_says_nothing_is_closed(
+    genesys: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes a file of the process that sends; half a request is as good as none."""
+    monkeypatch.setattr("guestwire.webhook.READ_S", 0.05)
+    async with wired(kiosk(genesys), folder=tmp_path / "s") as wire, WebhookServer(wire) as server:
+        for said in (b"", b"POST / HTTP/1.1\r\nHost: x"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(said)
+            async with asyncio.timeout(PATIENCE_S):
+                with contextlib.suppress(ConnectionResetError):
+                    assert await reader.read() == b""
+            writer.close()

@@ -338,10 +338,51 @@ def test_credentials_of_the_environment_stay_here_or_go_to_the_vendor(
     world.environ.update(GC)
     loaded = world.load()
     assert shown(loaded, "gate") == (("gc-id", "gc-hunter2") if gets else (None, None))
-    assert [one for one in loaded.warnings if "GENESYSCLOUD_OAUTHCLIENT_ID is not used" in one] == (
-        [] if gets else loaded.warnings
-    )
+    assert bool([one for one in loaded.warnings if "could lead them elsewhere" in one]) is not gets
     assert gets or "destinations.gate.client_id" in loaded.warnings[0]
+
+
+def test_a_place_of_ones_own_gets_none_of_them_by_a_variable_either(world: World) -> None:
+    """The vendor's names are for the vendor, whoever has set the address."""
+    world.project(GATE.format(url="http://127.0.0.1:8080"))
+    world.environ.update(GC, GUESTWIRE_DESTINATIONS__GATE__URL="https://gate.example")
+    loaded = world.load()
+    assert shown(loaded, "gate") == (None, None)
+    assert any("GENESYSCLOUD_OAUTHCLIENT_ID is not used" in one for one in loaded.warnings)
+
+
+@pytest.mark.parametrize(
+    ("more", "gets"),
+    [
+        ("", True),
+        ('proxy = "http://proxy.example:8080"\n', False),
+        ("[destinations.kiosk.tls]\nverify = false\n", False),
+        ("[destinations.kiosk.tls]\nverify = true\n", True),
+        ('[destinations.kiosk.tls]\nca_file = "ca.pem"\n', False),
+        ('login_url = "http://login.mypurecloud.ie"\n', False),
+        ('login_url = "https://login.mypurecloud.ie"\n', True),
+    ],
+)
+@pytest.mark.parametrize("source", ["environment", "profile"])
+def test_a_projects_file_cannot_lead_credentials_elsewhere(world: World, more: str, gets: bool, source: str) -> None:
+    """By a proxy, an authority of its own, or without encryption: whoever wrote the file could read them on the way."""
+    (world.cwd / "ca.pem").write_text("x")
+    profile = 'profile = "prod"\n' if source == "profile" else ""
+    world.project(KIOSK + profile + more)
+    if source == "profile":
+        private(world.gc(PROFILE))
+    else:
+        world.environ.update(GC)
+    loaded = world.load()
+    assert (shown(loaded) != (None, None)) is gets
+    assert bool([one for one in loaded.warnings if "could lead them elsewhere" in one]) is not gets
+
+
+def test_what_the_user_has_set_himself_leads_them_where_he_wants(world: World) -> None:
+    """The same proxy by a variable: he has said so himself."""
+    world.project(KIOSK)
+    world.environ.update(GC, GUESTWIRE_DESTINATIONS__KIOSK__PROXY="http://proxy.example:8080")
+    assert shown(world.load()) == ("gc-id", "gc-hunter2")
 
 
 def test_a_region_with_a_login_address_elsewhere_gets_none_either(world: World) -> None:
@@ -353,11 +394,13 @@ def test_a_region_with_a_login_address_elsewhere_gets_none_either(world: World) 
     assert shown(world.load()) == ("gc-id", "gc-hunter2")
 
 
-def test_a_profile_that_is_named_beside_an_address_is_meant(world: World) -> None:
-    """Its credentials go there; those of the environment still do not."""
+def test_a_profile_that_the_user_names_beside_his_own_address_is_meant(world: World) -> None:
+    """Its credentials go there; those of the environment still do not, and a project's file cannot say so."""
     world.project(GATE.format(url="https://gate.example") + 'profile = "prod"\n')
     private(world.gc(PROFILE))
     world.environ.update(GC)
+    assert shown(world.load(), "gate") == (None, None)
+    world.environ["GUESTWIRE_DESTINATIONS__GATE__URL"] = "https://gate.example"
     loaded = world.load()
     assert shown(loaded, "gate") == ("profile-id", "profile-hunter2")
     assert loaded.settings.destinations["gate"].region is None

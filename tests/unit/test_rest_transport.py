@@ -65,7 +65,7 @@ class Driven:
             self.platform,
             timing=TIMING,
             pace=Pace([]),
-            keys=(),
+            errand_keys=(),
             clock=self.clock,
             emit=self.events.append,
             draw=lambda: 1.0,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from guestwire.answers import Answer, Choice, quick_reply
+from guestwire.errors import Rejected
 from guestwire.model import Attachment, Draft, GuestKey, Profile, RemoteFile
 from guestwire.policy.ways import check_message
 from guestwire.settings import Destination, Secret
@@ -113,3 +115,42 @@ def test_all_findings_come_at_once() -> None:
     """The first one is not the last to be heard of."""
     found = rules("rest-contract", text="", conversation=None, attributes={"a": "b"}, remote_files=())
     assert found == ["text.empty", "conversation.missing", "attributes.not_here"]
+
+
+@pytest.mark.parametrize(
+    ("make", "path"),
+    [
+        (lambda: Profile(nickname=4711), "profile.nickname"),  # type: ignore[arg-type]
+        (lambda: RemoteFile(url=5), "attachments.url"),  # type: ignore[arg-type]
+        (lambda: RemoteFile(url="https://a.example", caption=5), "attachments.caption"),  # type: ignore[arg-type]
+        (lambda: RemoteFile(url="https://a.example", size=5.5), "attachments.size"),  # type: ignore[arg-type]
+        (lambda: RemoteFile(url="https://a.example", size=True), "attachments.size"),
+    ],
+)
+def test_a_number_where_a_text_belongs_is_refused_when_it_is_made(make: Callable[[], object], path: str) -> None:
+    """Stored, it could not be read any more: a customer number as a nickname is an easy mistake."""
+    with pytest.raises(Rejected) as caught:
+        make()
+    assert [finding.path for finding in caught.value.findings] == [path]
+
+
+@pytest.mark.parametrize(
+    ("draft", "path", "rule"),
+    [
+        ({"profile": Profile(nickname="\ud800")}, "profile.nickname", "text.surrogate"),
+        ({"profile": Profile(first_name="a\x00b")}, "profile.first_name", "text.nul"),
+        ({"profile": Profile(last_name="x" * 1025)}, "profile.last_name", "words.too_long"),
+        (
+            {"remote_files": (RemoteFile(url=PICTURE.url, caption="x" * 1025),)},
+            "attachments[0].caption",
+            "words.too_long",
+        ),
+        ({"remote_files": (RemoteFile(url=PICTURE.url, name="\ud800.png"),)}, "attachments[0].name", "text.surrogate"),
+        ({"remote_files": (RemoteFile(url=PICTURE.url, type="image/png\r\nX: y"),)}, "attachments", "file.type"),
+    ],
+)
+def test_the_words_beside_the_text_are_looked_at_too(draft: dict[str, Any], path: str, rule: str) -> None:
+    """Nothing bounds them on the wire, and what no gateway takes goes nowhere."""
+    message = Draft(destination="way", guest=GuestKey("42"), text="hello", **draft)
+    found = check_message(message, destination("openmessaging"), NOW)
+    assert (rule, path) in [(finding.rule, finding.path) for finding in found]

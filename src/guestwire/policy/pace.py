@@ -10,6 +10,7 @@ slot in all of them or in none.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator
 
@@ -112,7 +113,7 @@ class Pace:
         if self._admitted_at(key, now) > now:
             return 0
         if limit is None:
-            return 1
+            return sys.maxsize
         return limit.count if window is None else limit.count - len(window.used_at) - window.in_flight
 
     def pause(self, key: Key, until: float) -> None:

@@ -76,6 +76,8 @@ RECEIPT_REASONS = frozenset(
 #: Ids of our parts: UUIDs of version 7. Another sender's id, or one of the platform's own, says nothing about whose
 #: message it is, so then its content is compared.
 _OURS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+#: Types of which we know where they keep what they say.
+_KNOWN_TYPES = frozenset({"Text", "Structured", "Event", "Message", None})
 #: Messages of a conversation that may be asked for at once.
 MAX_BULK = 100
 #: So deep a webhook's JSON is read; the deepest that is documented has a dozen levels.
@@ -418,6 +420,8 @@ def read_webhook(body: bytes) -> Brought | Unreadable:
     if is_from_guest:
         return Unreadable("what the guest himself said")
     reply = reply_of(message)
+    if reply is not None and message.type not in _KNOWN_TYPES:
+        reply = msgspec.structs.replace(reply, kind="other", content=[raw])  # nothing of it is lost
     return Unreadable("an event of no kind") if reply is None else Brought(GuestKey(guest), integration, reply)
 
 

@@ -98,6 +98,8 @@ class TokenLater(msgspec.Struct, frozen=True):
 
     reason: str
     retry_after_s: float
+    is_foreign: bool = False
+    """Who answered is not the platform, but something on the way to it."""
 
 
 def is_foreign(status: int, body: bytes) -> bool:
@@ -271,7 +273,8 @@ def token_of(status: int, headers: Mapping[str, str], body: bytes, *, now: float
     Read the answer to a request for a token.
 
     Which 4xx a wrong secret gets is not published (400 and 401 are both reported), so all of them but 408 and 429 mean
-    that the credentials are not taken. The error is OAuth's (`error`, `description`), and may be no JSON at all.
+    that the credentials are not taken. The error is OAuth's (`error`, `description`), and may be no JSON at all; a page
+    with another status is a proxy's.
     """
     parsed = json_of(body)
     token = parsed.get("access_token") if status == 200 and parsed is not None else None
@@ -279,8 +282,9 @@ def token_of(status: int, headers: Mapping[str, str], body: bytes, *, now: float
         life = parsed.get("expires_in")
         is_life = isinstance(life, int | float) and not isinstance(life, bool) and 0 < life < 10**9
         return Token(token, float(life) if is_life else DEFAULT_TOKEN_LIFE_S)  # type: ignore[arg-type]
-    if 400 <= status < 500 and status not in (408, 429):
+    stranger = parsed is None and (is_foreign(status, body) or (400 < status < 500 and status not in (401, 408, 429)))
+    if 400 <= status < 500 and status not in (408, 429) and not stranger:
         said = [parsed.get(key) for key in ("error", "description", "error_description")] if parsed else []
         words = ": ".join(dict.fromkeys(word for word in said if isinstance(word, str) and word))
         return TokenRefused(f"{status}: {quiet(words)}" if words else reason_of(status, parsed, body))
-    return TokenLater(reason_of(status, parsed, body), wait_s(headers, parsed, now))
+    return TokenLater(reason_of(status, parsed, body), wait_s(headers, parsed, now), stranger)

@@ -378,20 +378,27 @@ class _Loading:
         followed = False
         for name in names:
             is_safe = all(self._is_safe(name, key) for key in ("url", "login_url"))
+            diverted = self._diverted_by(name)
             keys = {field: f"destinations.{name}.{field}" for field in FIELDS}
             mine = Family(**{field: Found(*self.given[key][0][:3]) for field, key in keys.items() if key in self.given})
             if mine.given:
                 own.append(mine)
                 continue
-            found = list(others) if is_safe else []
+            found = list(others) if is_safe and diverted is None else []
             # A url needs no profile for its place; whoever names one beside it means the credentials.
             needed = self._says(name, "url") is None or not any(family.is_complete for family in found)
-            if needed and (profile := self._profile(name)) is not None:
+            if needed and diverted is None and (profile := self._profile(name)) is not None:
                 found += _family_of(*profile[:2])
             winner = next((family for family in found if family.is_complete), None)
             followed = followed or winner in others
             if winner is not None:
                 self._give_credentials(name, winner)
+            elif diverted is not None and (others or self._says(name, "profile") is not None):
+                self._warn_once(
+                    f"no credentials of the environment or a profile are used for destinations.{name}: {diverted} "
+                    f"could lead them elsewhere, and a project's file is not yours alone; set it by a variable or in "
+                    f"your own file, or set destinations.{name}.client_id and client_secret"
+                )
             elif others and not is_safe:
                 self._warn_once(
                     f"{others[0].source} is not used for destinations.{name}, which lives at an address of its own: "
@@ -423,6 +430,31 @@ class _Loading:
         address = self._says(name, field)
         host = "" if address is None else _host_of(str(address))
         return address is None or is_vendor_host(host) or is_loopback(host)
+
+    def _diverted_by(self, name: str) -> str | None:
+        """
+        Return what of a project's file could lead credentials to somebody who must not have them; None: nothing does.
+
+        Whoever works in a folder reads its ``guestwire.toml``, whoever wrote it. His credentials go only where he has
+        said himself, to the vendor, or nowhere beyond this machine.
+        """
+        places = [self._says(name, field) for field in ("url", "login_url")]
+        if places[0] is not None and all(place is None or is_loopback(_host_of(str(place))) for place in places):
+            return None  # nothing leaves this machine
+        for field in ("url", "login_url", "proxy", "tls.ca_file", "tls.verify"):
+            givens = self.given.get(f"destinations.{name}.{field}", ())
+            if givens and givens[0].rank is _Rank.PROJECT and not self._leaves_it(name, field):
+                return f"destinations.{name}.{field} ({givens[0].source})"
+        return None
+
+    def _leaves_it(self, name: str, field: str) -> bool:
+        """Whether a setting leaves credentials on their way to the vendor."""
+        if field == "tls.verify":
+            return self._says(name, field) is not False
+        if field in ("url", "login_url"):
+            address = str(self._says(name, field))
+            return is_loopback(_host_of(address)) or (self._is_safe(name, field) and address.startswith("https:"))
+        return False
 
     def _warn_once(self, text: str) -> None:
         if text not in self.warnings:

@@ -148,7 +148,7 @@ class Limits(Section, frozen=True, kw_only=True):
     reserve_per_min: Whole = 0
     """Of `requests_per_min`, so many are kept from messages, for receipts, typing and checks. REST ways only."""
     max_in_flight: Count = 64
-    """Requests that are on their way at once. REST ways only; ours."""
+    """Messages that are on their way at once. REST ways only; ours."""
     media_types: tuple[str, ...] = ()
     """MIME types that a file may have; none named: the platform decides."""
 

@@ -7,6 +7,7 @@ so with a fresh token the same request goes out a second time.
 
 from __future__ import annotations
 
+import functools
 from typing import Protocol
 from urllib.parse import quote, urlencode
 
@@ -41,6 +42,12 @@ class Caller(Protocol):
         """Let connections go."""
 
 
+@functools.lru_cache(maxsize=256)
+def _address(base: str, path: str, query: tuple[tuple[str, str], ...]) -> str:
+    """Write an address. Every message of a destination has the same: kept, it saves each of them some microseconds."""
+    return base + quote(path) + (f"?{urlencode(query)}" if query else "")
+
+
 class HttpCaller:
     """
     Calls over our own HTTP client.
@@ -68,7 +75,7 @@ class HttpCaller:
         return await self._send(call, await self._tokens.renew(token))
 
     async def _send(self, call: Call, token: str | None) -> Answer:
-        url = self._base + quote(call.path) + (f"?{urlencode(call.query)}" if call.query else "")
+        url = _address(self._base, call.path, call.query)
         headers = {"Accept": "application/json"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"

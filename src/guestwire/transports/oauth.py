@@ -30,10 +30,10 @@ Ask = Callable[[], Awaitable[Answer]]
 class NoTokenYet(GuestWireError):
     """The platform gives no token for now."""
 
-    def __init__(self, reason: str, retry_after_s: float) -> None:
+    def __init__(self, reason: str, retry_after_s: float, *, is_foreign: bool = False) -> None:
         super().__init__(
             reason,
-            code="GW-A003",
+            code="GW-A015" if is_foreign else "GW-A003",
             hint="check the network, a proxy (HTTPS_PROXY), and 'region', 'url' or 'login_url' of the destination",
         )
         self.retry_after_s = retry_after_s
@@ -65,6 +65,7 @@ class Tokens:
         self._clock = clock
         self._draw = draw
         self._value = given
+        self._was_given = given is not None
         self._renew_at = float("inf")
         self._ends_at = float("inf")
         self._fetching: asyncio.Task[str] | None = None
@@ -88,7 +89,17 @@ class Tokens:
                 self._renew_at = now + AGAIN_S  # if this one fails, which shows when the token in use has ended
                 self._fetch()
             return self._value
-        return await asyncio.shield(self._fetch())
+        return await self._fetched()
+
+    async def _fetched(self) -> str:
+        """Wait for the request that is under way; who stops waiting does not stop it for the others."""
+        task = self._fetch()
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled() and not _is_cancelled():
+                raise NoTokenYet(f"{self._whose}: closed while a token was awaited", AGAIN_S) from None
+            raise
 
     async def renew(self, refused: str) -> str:
         """Return another token than the one that was refused. Raises as `get`."""
@@ -98,7 +109,7 @@ class Tokens:
 
     async def refresh(self) -> None:
         """Fetch a token now, whatever the age of the one there is. Raises as `get`."""
-        await asyncio.shield(self._fetch())
+        await self._fetched()
 
     def _fetch(self) -> asyncio.Task[str]:
         """Ask for a token, or wait with those who have asked already."""
@@ -109,8 +120,13 @@ class Tokens:
 
     async def _fetch_once(self) -> str:
         if self._ask is None:
+            what = (
+                "the access token is not taken (any more), and there are no credentials to get another"
+                if self._was_given
+                else "it has neither client_id and client_secret nor an access_token"
+            )
             raise AuthenticationError(
-                f"{self._whose}: the access token is not taken (any more), and there are no credentials to get another",
+                f"{self._whose}: {what}",
                 code="GW-A011",
                 hint="set client_id and client_secret (GENESYSCLOUD_OAUTHCLIENT_ID, GENESYSCLOUD_OAUTHCLIENT_SECRET), "
                 "or a fresh access_token",
@@ -134,14 +150,20 @@ class Tokens:
                     hint="compare client id and secret with Admin > Integrations > OAuth, and the region with the "
                     "organisation's; the client needs the grant 'client credentials'",
                 )
-            case TokenLater(reason, retry_after_s):
-                raise NoTokenYet(f"{self._whose}: no token for now: {reason}", retry_after_s)
+            case TokenLater(reason, retry_after_s, is_foreign):
+                words = "something on the way answers in its place" if is_foreign else "no token for now"
+                raise NoTokenYet(f"{self._whose}: {words}: {reason}", retry_after_s, is_foreign=is_foreign)
 
     async def close(self) -> None:
         """Stop asking."""
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.gather(self._fetching, return_exceptions=True)
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _seen(task: asyncio.Task[str]) -> None:

@@ -79,7 +79,7 @@ class RestTransport:
         caller: Makes the calls; closed with this.
         timing: The relay's patience.
         pace: The windows of the destination's token.
-        keys: Those that a message needs; the relay takes a place in each before it begins one.
+        errand_keys: Those of a request beside messages; for messages the relay takes the places.
         clock: The time.
         emit: Takes what is learned.
         draw: Random numbers from [0, 1), for jitter.
@@ -95,7 +95,7 @@ class RestTransport:
         *,
         timing: RelaySettings,
         pace: Pace,
-        keys: tuple[Key, ...],
+        errand_keys: tuple[Key, ...],
         clock: Clock,
         emit: Emit,
         draw: Callable[[], float] = random.random,
@@ -105,7 +105,7 @@ class RestTransport:
         self._caller = caller
         self._timing = timing
         self._pace = pace
-        self._errand_keys = tuple(key for key in keys if not key[0].startswith("messages"))
+        self._errand_keys = errand_keys
         self._emit = emit
         self._draw = draw
         self._agenda = Agenda(clock)
