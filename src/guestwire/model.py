@@ -418,6 +418,8 @@ class Entity(msgspec.Struct, frozen=True):
     attempt: int | None = None
     marks: tuple[str, ...] = ()
     """Ids of its attachments and payloads of its answers, sorted: what tells it apart where there is no text."""
+    said_at: float | None = None
+    """When its sender says that it was said, in seconds since the epoch; None where he is not asked."""
 
     def __repr__(self) -> str:
         return f"Entity({self.gateway_id})"  # not the text

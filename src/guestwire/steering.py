@@ -355,6 +355,7 @@ class Steering:
             fresh,
             lambda entity: any(entity.is_called(name) for name in taken),
             marks_of(head.body or PartBody(""), head.upload_id),
+            head.queued_at if lane.route.shared is not None else None,
         )
         match check.judge(found, progress, settle_s=self._settings.settle_s):
             case check.Found(entity):

@@ -26,7 +26,7 @@ from guestwire.model import (
     Reply,
     Ticket,
 )
-from guestwire.store.base import Confirm, Intake, Step
+from guestwire.store.base import Confirm, End, Intake, Step
 from guestwire.store.folder import Folder
 from guestwire.store.sqlite import SqliteStore
 
@@ -349,3 +349,12 @@ def test_due_lanes_are_found_by_destination(kiosk: Kiosk) -> None:
     here, there = kiosk.submit(), kiosk.submit(to="web")
     assert kiosk.store.due(2000.0, 10, "kiosk").guests == [here.guest_ref]
     assert kiosk.store.due(2000.0, 10, "web").guests == [there.guest_ref]
+
+
+def test_a_receipt_for_a_part_that_was_given_up_is_proof_all_the_same(kiosk: Kiosk) -> None:
+    """Whoever replays what is dead must see that it arrived."""
+    part = kiosk.begin(kiosk.submit())
+    kiosk.step(End(part, 1, PartState.DEAD, "given up"))
+    kiosk.receive(receipt("Delivered", part, "m9"))
+    assert kiosk.state(part) is PartState.DELIVERED
+    assert "part.accepted_after_end" in kiosk.events()

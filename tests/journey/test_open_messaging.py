@@ -525,7 +525,8 @@ async def test_a_guest_of_two_destinations_is_found_in_either(genesys: Emulator,
     async with wired(own_gateway(genesys), kiosk(genesys), folder=tmp_path / "s", webhook=genesys) as wire:
         await wire.submit(Message(guest="42", text="first", conversation="c"))
         await settled(wire, await wire.submit(Message(guest="42", text="second").to_draft("kiosk")))
-        genesys.say("for the second", guest="42")
+        (conversation,) = (one for one in genesys.conversations() if one["platform"] == "Open")
+        genesys.say("for the second", conversation_id=conversation["conversation_id"])
         async with asyncio.timeout(PATIENCE_S):
             async for reply in wire.replies("42", to="kiosk"):
                 assert reply.text == "for the second"

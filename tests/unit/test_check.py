@@ -225,3 +225,22 @@ def test_a_history_that_cannot_be_read_settles_nothing() -> None:
     assert isinstance(verdict, Unsettleable)
     assert "HTTP 500" in verdict.reason
     assert "600 s" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("went_out", "came_back", "is_found"),
+    [
+        (1000.5, 1000.5, True),
+        (1000.5004, 1000.5, True),  # milliseconds, rounded down
+        (1000.5, 990.5, False),
+        (1000.5, None, True),
+        (None, 990.5, True),
+    ],
+)
+def test_the_same_words_at_another_time_are_another_message(
+    went_out: float | None, came_back: float | None, is_found: bool
+) -> None:
+    """A guest says "yes" twice; where the time that went out comes back, it tells the two apart."""
+    entity = Entity(GatewayMessageId("m1"), None, "yes", None, None, said_at=came_back)
+    found = find(PartId("p"), PartBody("yes"), [entity], lambda _: False, said_at=went_out)
+    assert (found is entity) is is_found

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -432,7 +433,9 @@ def test_a_part_is_found_by_the_id_that_went_out_with_it() -> None:
         "hello",
         "2026-03-04T05:06:08.000Z",
         PartId(PART),
+        said_at=entity.said_at,
     )
+    assert entity.said_at == datetime.fromisoformat(TIME).timestamp()
     found = check.find(PartId(PART), PartBody("other words"), [entity], lambda _: False)
     assert found is entity
     assert check.find(PartId("part-2"), PartBody("hello"), [entity], lambda _: False) is None

@@ -17,6 +17,9 @@ import msgspec
 
 from guestwire.model import Entity, PartBody, PartId
 
+#: Times go out in milliseconds, rounded down.
+SAME_TIME_S = 0.002
+
 
 class Found(msgspec.Struct, frozen=True):
     """It arrived."""
@@ -79,6 +82,7 @@ def find(
     candidates: Iterable[Entity],
     is_taken: Callable[[Entity], bool],
     marks: tuple[str, ...] = (),
+    said_at: float | None = None,
 ) -> Entity | None:
     """
     Find the entry that the part became: by our id in its metadata, else by its content.
@@ -89,6 +93,8 @@ def find(
         candidates: From `after_anchor`, newest first.
         is_taken: Whether an entry already belongs to another part of the guest.
         marks: Ids of its file and payloads of its answer: what tells it apart beside its text.
+        said_at: The time that went out with it, in seconds since the epoch; None: none did. An entry with another time
+            is another message, however equal the words.
 
     Returns:
         The *oldest* match: of two equal texts the earlier one was sent earlier.
@@ -99,7 +105,8 @@ def find(
             return entity
     wanted = normalized(body.text if body.answer is None else body.answer.text or "")
     for entity in reversed(free):
-        if entity.part_id is None and entity.marks == marks and normalized(entity.text or "") == wanted:
+        is_then = None in (said_at, entity.said_at) or abs((said_at or 0.0) - (entity.said_at or 0.0)) < SAME_TIME_S
+        if is_then and entity.part_id is None and entity.marks == marks and normalized(entity.text or "") == wanted:
             return entity
     return None
 

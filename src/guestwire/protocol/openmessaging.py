@@ -350,7 +350,17 @@ def entity_of_data(raw: Mapping[str, Any]) -> Entity | None:
         next((PartId(found) for found in ours if isinstance(found, str) and _OURS.fullmatch(found)), None),
         None,
         tuple(sorted(mark for mark in marks if mark)),
+        _epoch(channel.time if channel else None),
     )
+
+
+def _epoch(time: str | None) -> float | None:
+    """Read a time of the wire; None for what is none, or names no zone."""
+    try:
+        parsed = datetime.fromisoformat(time or "")
+        return None if parsed.tzinfo is None else parsed.timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _objects(raw: object) -> list[dict[str, Any]]:

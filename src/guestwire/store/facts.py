@@ -190,7 +190,7 @@ class Facts(Errands, Views):
         if part_id is None or row is None:
             self._note(now, "receipt.unmatched", guest_ref, None, _receipt_detail(names[0], receipt))
             return
-        if PartState(row[1]) in OPEN_STATES and receipt.gateway_id:
+        if PartState(row[1]) not in TAKEN_STATES and receipt.gateway_id:
             # Its answer is still on its way, or was lost: that there is a receipt says what it would have said.
             proof = Accepted(GatewayMessageId(receipt.gateway_id), at=receipt.at, source="receipt")
             self._confirm(Confirm(part_id, proof), now)

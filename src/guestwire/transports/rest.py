@@ -399,6 +399,9 @@ class RestTransport:
             self._bar(self._explained(found))
         elif isinstance(found, Unknown | Failed):
             self._no_sign(guest)
+        elif isinstance(found, Throttled):
+            # The limit is the token's: everybody waits, as for a message that is turned away.
+            self._pace.pause(self._errand_keys[0], self.clock.now() + found.retry_after_s)
         else:
             self._reached()  # it is about this call: a permission of its own, an id that is not known
         return answer, found
