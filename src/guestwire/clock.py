@@ -27,15 +27,16 @@ class SystemClock:
     The machine's clock, read once and then carried on by the monotonic one.
 
     A wall clock that is set forward or back by an administrator or by NTP must neither release a backlog at
-    once nor hold it for an hour, so a running process follows the monotonic clock from its start.
+    once nor hold it for an hour, so a running process follows the monotonic clock from its start: where there is one,
+    the one that goes on while the machine sleeps.
     """
 
     def __init__(self) -> None:
-        self._offset_s = time.time() - time.monotonic()
+        self._offset_s = time.time() - _since_boot()
 
     def now(self) -> float:
         """Seconds since the Unix epoch, UTC."""
-        return self._offset_s + time.monotonic()
+        return self._offset_s + _since_boot()
 
     async def wait(self, wake: asyncio.Event, until: float | None) -> None:
         """Return when `wake` is set or the time has come, whichever is first."""
@@ -53,3 +54,11 @@ class SystemClock:
             await wake.wait()
         finally:
             timer.cancel()
+
+
+def _since_boot() -> float:
+    """Seconds that only rise. Linux's monotonic clock stands still in suspend; what is due afterwards was due then."""
+    return time.clock_gettime(_CLOCK)
+
+
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
