@@ -401,22 +401,21 @@ class GuestWire:
         """Hold drafts against every rule; addresses of files last, because that takes time."""
         linked = [draft for draft in drafts if draft.remote_files]
         if not linked:
-            return self._intakes(drafts, ())
-        stored = await self._reader.read(
-            lambda store: {draft.key for draft in linked if draft.key is not None and store.holds_same(draft)}
-        )
+            return self._intakes(drafts, set())
         # Whoever says the same again must not hear that what is stored cannot be: its address may be gone by now.
-        known = [draft for draft in linked if draft.key in stored]
+        known = await self._reader.read(
+            lambda store: {_name_of(draft) for draft in linked if draft.key is not None and store.holds_same(draft)}
+        )
         intakes = self._intakes(drafts, known)
-        asked = [(number, draft) for number, draft in enumerate(drafts) if draft.remote_files and draft not in known]
+        asked = [(n, draft) for n, draft in enumerate(drafts) if draft.remote_files and _name_of(draft) not in known]
         await self._probe(asked, len(drafts))
         return intakes
 
-    def _intakes(self, drafts: Sequence[Draft], known: Sequence[Draft]) -> list[Intake]:
+    def _intakes(self, drafts: Sequence[Draft], known: Collection[tuple[str, str | None]]) -> list[Intake]:
         findings: list[Finding] = []
         intakes: list[Intake] = []
         for number, draft in enumerate(drafts):
-            found = self._check(draft, with_links=draft not in known) if known else self.check(draft)
+            found = self._check(draft, with_links=False) if _name_of(draft) in known else self.check(draft)
             if len(drafts) > 1:
                 found = tuple(msgspec.structs.replace(finding, path=f"[{number}].{finding.path}") for finding in found)
             findings += found
@@ -758,6 +757,11 @@ class GuestWire:
             if found is not None:
                 return found
         raise NotFound("no message was ever submitted for this guest", code="GW-N003", hint="check the guest's key")
+
+
+def _name_of(draft: Draft) -> tuple[str, str | None]:
+    """Return what tells a message from every other, where it has a key."""
+    return (draft.destination, draft.key)
 
 
 def body_of(draft: Draft, destination: Destination) -> PartBody:

@@ -233,6 +233,8 @@ def test_a_history_that_cannot_be_read_settles_nothing() -> None:
         (1000.5, 1000.5, True),
         (1000.5004, 1000.5, True),  # milliseconds, rounded down
         (1000.5, 990.5, False),
+        (1000.5, 1000.0, True),  # a platform that keeps whole seconds
+        (1000.5, 999.0, False),
         (1000.5, None, True),
         (None, 990.5, True),
     ],

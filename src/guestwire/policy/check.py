@@ -105,10 +105,21 @@ def find(
             return entity
     wanted = normalized(body.text if body.answer is None else body.answer.text or "")
     for entity in reversed(free):
-        is_then = None in (said_at, entity.said_at) or abs((said_at or 0.0) - (entity.said_at or 0.0)) < SAME_TIME_S
-        if is_then and entity.part_id is None and entity.marks == marks and normalized(entity.text or "") == wanted:
+        if (
+            is_then(said_at, entity.said_at)
+            and entity.part_id is None
+            and entity.marks == marks
+            and normalized(entity.text or "") == wanted
+        ):
             return entity
     return None
+
+
+def is_then(went_out: float | None, came_back: float | None) -> bool:
+    """Whether two times may be one, as precisely as the later of them is told; one that is not told says nothing."""
+    if went_out is None or came_back is None:
+        return True
+    return abs(went_out - came_back) < (1.0 if came_back.is_integer() else SAME_TIME_S)
 
 
 def judge(

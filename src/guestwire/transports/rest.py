@@ -206,9 +206,10 @@ class RestTransport:
             return
         answer = await self._caller.call(Call("GET", ORGANISATION))
         found = (json_of(answer.body) or {}).get("id") if answer.status == 200 else None
-        if answer.status == 403:
+        if 400 <= answer.status < 500 and answer.status not in (408, 429):
             raise AuthenticationError(
-                f"{whose_of(self._destination)}: it may not read the organisation that its credentials belong to",
+                f"{whose_of(self._destination)}: the organisation of its credentials cannot be read "
+                f"(HTTP {answer.status})",
                 code="GW-A012",
                 hint="give the OAuth client's role the permission 'directory:organization:view', or remove "
                 "expect_org_id",
