@@ -209,7 +209,10 @@ class RawPlatform:
                 exchange = Exchange(self, request, writer)
                 waiting = self._take(request)
                 if waiting is None:
-                    await exchange.write(await exchange.accept())
+                    if found := await exchange.accept():
+                        await exchange.write(found)
+                    else:
+                        exchange.reset()  # as the emulator did
                 else:
                     self.playing += 1
                     try:
@@ -323,7 +326,7 @@ async def _endless(exchange: Exchange, *, how: str, accept: bool = True) -> None
         "interim": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
     }[how]
     await exchange.write(start)
-    for _ in range(ENDLESS // len(piece) if how != "interim" else 100):
+    for _ in range(ENDLESS // len(piece) if how != "interim" else 10):
         await exchange.write(piece)
     await asyncio.Event().wait()
 
