@@ -254,6 +254,8 @@ class Http:
                     body += await response.content.read(most - len(body))
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             _raise_unreachable(error, url)
+        if response.status == 407 and self._proxy is not None:
+            raise NotSent("the proxy wants other credentials (HTTP 407)")
         return Answer(response.status, response.headers, body)
 
     @property

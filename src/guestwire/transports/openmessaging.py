@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 
-from guestwire.errors import ConfigError, GuestWireError
+from guestwire.errors import GuestWireError
 from guestwire.model import Accepted, Entity, Errand, Failed, GatewayMessageId, GuestRef, Outcome, Refused, Unknown
 from guestwire.net import Answer, Unreachable
 from guestwire.policy.pace import Held, Slot
@@ -54,20 +54,11 @@ class OpenMessagingTransport(RestTransport):
     def _accepted(self, answer: Answer) -> Accepted | None:
         return openmessaging.accepted_of(answer.status, answer.headers, answer.body)
 
-    def _misplaced(self, barred: Barred) -> GuestWireError:
-        return ConfigError(
-            f"destination '{self._destination.name}': there is no Open Messaging integration "
-            f"{self._destination.integration_id} in this organisation ({barred.reason})",
-            code="GW-C046",
-            hint="copy its id from Admin > Message > Platforms; a region or an OAuth client of another organisation "
-            "gives the same answer",
-        )
-
     # --- looking back ---
 
     def look(self, guest: GuestRef, anchor: str | None) -> None:
         """Read the guest's last conversation, newest first, down to the anchor."""
-        lane = self._wanted.get(guest)
+        lane = self._barrier.wanted.get(guest)
         if lane is None:
             self._emit(HistoryUnreadable(guest, "the lane is not wanted any more", LOOK_AGAIN_S))
         elif lane.conversation_id is None:
@@ -126,7 +117,7 @@ class OpenMessagingTransport(RestTransport):
     def type(self, guest: GuestRef) -> bool:
         """Tell that a guest types: the first thing to be left out, and shown only where the platform is set to."""
         lane, now = self._known.get(guest), self.clock.now()
-        if lane is None or not self._open or self._trouble is not None:
+        if lane is None or not self._barrier.is_prepared or self._barrier.trouble is not None:
             return False
         if now - self._typed_at.get(guest, float("-inf")) < TYPING_EVERY_S:
             return False
