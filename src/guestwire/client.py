@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 import msgspec
 
+from guestwire.accepting import Acceptance
 from guestwire.clock import Clock, SystemClock
-from guestwire.errors import AuthenticationError, ConfigError, Finding, NotFound, Rejected, StoreError
+from guestwire.errors import AuthenticationError, ConfigError, Finding, NotFound, StoreError
 from guestwire.feed import Feed, TypingFeed
 from guestwire.guests import Guests, fetch
 from guestwire.model import (
@@ -34,14 +35,12 @@ from guestwire.model import (
     GuestRef,
     JournalEntry,
     MessageId,
-    PartBody,
     PartState,
     ReceivedFile,
     Reply,
     Ticket,
 )
 from guestwire.policy.order import Reorder
-from guestwire.policy.ways import check_message
 from guestwire.protocol.openmessaging import RECEIPT_REASONS
 from guestwire.receiving import Receiver, WebhookAnswer
 from guestwire.relay import Relay
@@ -154,6 +153,7 @@ class GuestWire:
         self.guests = Guests(self)
         #: What platforms POST to a webhook.
         self.receiver = Receiver(self, tuple(self._destinations.values()))
+        self._acceptance = Acceptance(self._destinations, self.clock, self.store_read)
 
     @classmethod
     def open(
@@ -365,7 +365,7 @@ class GuestWire:
             Rejected: With the findings of all messages; the path of each begins with the message's number, from 0.
             StoreError: The store failed.
         """
-        intakes = await self._looked_at([self.draft(message) for message in messages])
+        intakes = await self._acceptance.look_at([self.draft(message) for message in messages])
         tickets: list[Ticket] = []
         for start in range(0, len(intakes), SUBMIT_SLICE):
             slice_ = intakes[start : start + SUBMIT_SLICE]
@@ -374,7 +374,7 @@ class GuestWire:
 
     async def submit_held(self, messages: Iterable[Message | Draft], batch: str) -> list[Ticket]:
         """Accept messages of a batch, at most 1,000: they enter their lanes only with `let_go`. Raises as `submit`."""
-        intakes = await self._looked_at([self.draft(message) for message in messages])
+        intakes = await self._acceptance.look_at([self.draft(message) for message in messages])
         now = self.clock.now()
         return await self._writer.write(lambda store: store.add(intakes, now, held_by=batch))
 
@@ -397,68 +397,9 @@ class GuestWire:
         """Run a reading verb of the store: for what has no method here."""
         return self._reader.read(verb)
 
-    async def _looked_at(self, drafts: Sequence[Draft]) -> list[Intake]:
-        """Hold drafts against every rule; addresses of files last, because that takes time."""
-        linked = [draft for draft in drafts if draft.remote_files]
-        if not linked:
-            return self._intakes(drafts, set())
-        # Whoever says the same again must not hear that what is stored cannot be: its address may be gone by now.
-        known = await self._reader.read(
-            lambda store: {_name_of(draft) for draft in linked if draft.key is not None and store.holds_same(draft)}
-        )
-        intakes = self._intakes(drafts, known)
-        asked = [(n, draft) for n, draft in enumerate(drafts) if draft.remote_files and _name_of(draft) not in known]
-        await self._probe(asked, len(drafts))
-        return intakes
-
-    def _intakes(self, drafts: Sequence[Draft], known: Collection[tuple[str, str | None]]) -> list[Intake]:
-        findings: list[Finding] = []
-        intakes: list[Intake] = []
-        for number, draft in enumerate(drafts):
-            found = self._check(draft, with_links=False) if _name_of(draft) in known else self.check(draft)
-            if len(drafts) > 1:
-                found = tuple(msgspec.structs.replace(finding, path=f"[{number}].{finding.path}") for finding in found)
-            findings += found
-            if not found:
-                destination = self._destinations[draft.destination]
-                intakes.append(Intake(draft, (body_of(draft, destination),), draft.delivery or destination.delivery))
-        if findings:
-            raise Rejected(findings)
-        return intakes
-
-    async def _probe(self, drafts: Sequence[tuple[int, Draft]], count: int) -> None:
-        """Look whether remote files can be fetched at all; the platform drops silently what it cannot."""
-        from guestwire.links import probe
-
-        findings: list[Finding] = []
-        for name in {draft.destination for _, draft in drafts}:
-            destination = self._destinations[name]
-            if not destination.probe_links:
-                continue
-            mine = [
-                (number, file) for number, draft in drafts if draft.destination == name for file in draft.remote_files
-            ]
-            gone = await probe([file.url for _, file in mine], destination)
-            for number, file in mine:
-                if file.url in gone:
-                    path = f"[{number}].attachments" if count > 1 else "attachments"
-                    findings.append(msgspec.structs.replace(gone[file.url], path=path))
-        if findings:
-            raise Rejected(findings)
-
     def check(self, message: Message | Draft) -> tuple[Finding, ...]:
         """Say everything that is wrong with a message, without storing anything."""
-        return self._check(self.draft(message), with_links=True)
-
-    def _check(self, draft: Draft, *, with_links: bool) -> tuple[Finding, ...]:
-        destination = self._destinations.get(draft.destination)
-        if destination is None:
-            raise NotFound(
-                f"no destination is called '{draft.destination}' here",
-                code="GW-N001",
-                hint=f"known: {', '.join(self._destinations)}",
-            )
-        return check_message(draft, destination, self.clock.now(), with_links=with_links)
+        return self._acceptance.check(self.draft(message))
 
     async def _add(self, intakes: Sequence[Intake]) -> list[Ticket]:
         now = self.clock.now()
@@ -757,26 +698,6 @@ class GuestWire:
             if found is not None:
                 return found
         raise NotFound("no message was ever submitted for this guest", code="GW-N003", hint="check the guest's key")
-
-
-def _name_of(draft: Draft) -> tuple[str, str | None]:
-    """Return what tells a message from every other, where it has a key."""
-    return (draft.destination, draft.key)
-
-
-def body_of(draft: Draft, destination: Destination) -> PartBody:
-    """Return what of a draft goes on the wire."""
-    asks = destination.read_receipt if draft.read_receipt is None else draft.read_receipt
-    return PartBody(
-        draft.text,
-        draft.attributes,
-        draft.answer,
-        remote_files=draft.remote_files,
-        profile=draft.profile,
-        content_type=draft.content_type,
-        conversation=draft.conversation,
-        read_receipt=asks,
-    )
 
 
 async def _until_reply(news: asyncio.Queue[Sequence[JournalEntry]], until: float | None, now: float) -> None:
