@@ -533,7 +533,7 @@ class Relay(Steering):
         moments = [self._poll_at if deadline is None else deadline]
         if self._timers:
             moments.append(self._timers[0][0])
-        moments += [shared.wake_at for shared in self._shared_windows() if shared.waiting]
+        moments += [shared.wake_at for shared in self._shared_windows if shared.waiting]
         if self._next_due_at is not None and deadline is None:
             moments.append(max(self._next_due_at, self._work_at))
         return min(moments)

@@ -8,6 +8,7 @@ what leaves next. The decisions themselves are pure and stand in `guestwire.poli
 from __future__ import annotations
 
 import asyncio
+import functools
 import heapq
 import itertools
 import random
@@ -206,14 +207,15 @@ class Steering:
         for route in self.routes.values():
             route.backlog = True
 
+    @functools.cached_property
     def _shared_windows(self) -> list[SharedWindows]:
-        """Those of the routes, each once."""
+        """Those of the routes, each once. Asked for when the relay runs: then the routes are what they are."""
         found = {id(route.shared): route.shared for route in self.routes.values() if route.shared is not None}
         return list(found.values())
 
     def _call_waiting(self, now: float) -> None:
         """Let as many of those in line look again as there are places."""
-        for shared in self._shared_windows():
+        for shared in self._shared_windows:
             if not shared.waiting or shared.wake_at > now:
                 continue
             room = shared.pace.room(shared.keys, now)
@@ -227,7 +229,7 @@ class Steering:
 
     def _chosen(self, now: float) -> None:
         """A turn is over: places that those who were called did not take are for the next in line."""
-        for shared in self._shared_windows():
+        for shared in self._shared_windows:
             shared.called.clear()
             if shared.waiting and shared.pace.room(shared.keys, now):
                 shared.wake_at = now

@@ -47,7 +47,7 @@ def test_the_request_is_the_tutorial_s() -> None:
     call = message_call(GUEST, body, now=NOW)
     assert (call.method, call.path, call.query) == ("POST", "/api/v2/conversations/messaging/messages", ())
     assert call.path == PATH
-    written: Any = json.loads(json.dumps(call.body))
+    written: Any = json.loads(json.dumps(call.plain))
     time = written["metadata"].pop("transmissionTimestamp")
     wanted: Any = json.loads(json.dumps(REQUEST))
     assert datetime.datetime.fromisoformat(time) == datetime.datetime.fromisoformat(
@@ -66,7 +66,7 @@ def test_files_html_and_no_receipt() -> None:
         RemoteFile(url="https://cdn.example.com/folder/b%20c.pdf?sig=1"),
     )
     body = PartBody("<p>hi</p>", content_type="text/html", conversation="c", remote_files=files)
-    written: Any = message_call(GUEST, body, now=NOW).body
+    written: Any = message_call(GUEST, body, now=NOW).plain
     assert written["body"] == {"contentType": "text/html", "content": "<p>hi</p>"}
     assert written["metadata"]["readReceipt"] is False
     assert written["attachments"] == [

@@ -82,7 +82,7 @@ def outside(name: str) -> Any:
 
 def written(body: PartBody, where: Address = ANN, part: str = "ext-0001") -> Any:
     """A part as JSON of the wire."""
-    return message_call(where, PartId(part), body, at=AT, prefetch=False).body
+    return message_call(where, PartId(part), body, at=AT, prefetch=False).plain
 
 
 # --- requests, word for word ---
@@ -96,7 +96,7 @@ def test_a_text() -> None:
         f"/api/v2/conversations/messages/{INTEGRATION}/inbound/open/message",
         (("prefetchConversationId", "true"),),
     )
-    assert call.body == {"channel": {"from": FROM, "time": TIME, "messageId": "ext-0001"}, "text": "hello"}
+    assert call.plain == {"channel": {"from": FROM, "time": TIME, "messageId": "ext-0001"}, "text": "hello"}
     assert message_call(ANN, PartId("p"), PartBody("hello"), at=AT, prefetch=False).query == ()
 
 
@@ -184,7 +184,7 @@ def test_an_answer_has_a_route_of_its_own(answer: Answer, button: dict[str, str]
     call = message_call(ANN, PartId("ext-0003"), PartBody(answer=answer), at=AT, prefetch=True)
     assert call.path == f"/api/v2/conversations/messages/{INTEGRATION}/inbound/open/structured/response"
     assert call.query == ()
-    assert call.body == {
+    assert call.plain == {
         "channel": {"from": FROM, "time": TIME, "messageId": "ext-0003"},
         "buttonResponse": button,
         "originatingMessageId": PLATFORM_ID,
@@ -195,7 +195,7 @@ def test_typing() -> None:
     """An event without any detail: the schema has none."""
     call = typing_call(ANN, at=AT)
     assert call.path == f"/api/v2/conversations/messages/{INTEGRATION}/inbound/open/event"
-    assert call.body == {"channel": {"from": FROM, "time": TIME}, "events": [{"eventType": "Typing"}]}
+    assert call.plain == {"channel": {"from": FROM, "time": TIME}, "events": [{"eventType": "Typing"}]}
 
 
 def test_receipts() -> None:
@@ -208,8 +208,8 @@ def test_receipts() -> None:
         "status": "Delivered",
         "isFinalReceipt": True,
     }
-    assert call.body == delivered
-    assert receipt_call(MAIL, PLATFORM_ID, "Failed", at=AT, reason="InvalidDestination").body == {
+    assert call.plain == delivered
+    assert receipt_call(MAIL, PLATFORM_ID, "Failed", at=AT, reason="InvalidDestination").plain == {
         **delivered,
         "status": "Failed",
         "reasons": [{"code": "InvalidDestination", "message": "InvalidDestination"}],
@@ -260,13 +260,13 @@ def test_our_requests_are_the_outside_ones() -> None:
     assert written(PartBody(answer=yes), part="ext-0003") == answer
     typing = outside("open_inbound_event_typing")
     typing["channel"]["from"] = {key: typing["channel"]["from"][key] for key in ("id", "idType")}
-    assert typing_call(MAIL, at=AT).body == typing
+    assert typing_call(MAIL, at=AT).plain == typing
     delivered = outside("open_inbound_receipt_delivered")
     delivered["channel"]["to"] = {key: delivered["channel"]["to"][key] for key in ("id", "idType")}
-    assert receipt_call(MAIL, PLATFORM_ID, "Delivered", at=AT).body == delivered
+    assert receipt_call(MAIL, PLATFORM_ID, "Delivered", at=AT).plain == delivered
     failed = outside("open_inbound_receipt_failed")
     failed["reasons"][0]["message"] = "InvalidDestination"
-    assert receipt_call(MAIL, PLATFORM_ID, "Failed", at=AT, reason="InvalidDestination").body == failed
+    assert receipt_call(MAIL, PLATFORM_ID, "Failed", at=AT, reason="InvalidDestination").plain == failed
 
 
 # --- acceptances ---
@@ -386,7 +386,7 @@ def test_questions_about_a_conversation() -> None:
     """Two routes; an id that holds what a path must not is no other path."""
     assert conversation_call(CONVERSATION).path == f"/api/v2/conversations/messages/{CONVERSATION}"
     call = bulk_call(CONVERSATION, ["a", "b"])
-    assert (call.method, call.path, call.body) == (
+    assert (call.method, call.path, call.plain) == (
         "POST",
         f"/api/v2/conversations/messages/{CONVERSATION}/messages/bulk",
         ["a", "b"],

@@ -126,7 +126,7 @@ def fits(kind: str, value: Any) -> bool:
 def test_a_message_is_in_the_schema(where: Address, body: PartBody, at: float, prefetch: bool) -> None:
     """Whatever a guest says: no field that nobody knows, every field that is required, each of its type."""
     call = openmessaging.message_call(where, PartId("part-1"), body, at=at, prefetch=prefetch)
-    assert mistakes("OpenInboundNormalizedMessage", call.body) == []
+    assert mistakes("OpenInboundNormalizedMessage", call.plain) == []
     assert mistakes("request query", dict(call.query)) == []
 
 
@@ -135,7 +135,7 @@ def test_an_answer_is_in_the_schema(where: Address, body: PartBody, at: float) -
     """The same of a structured answer, which has a route and a schema of its own."""
     call = openmessaging.message_call(where, PartId("part-1"), body, at=at, prefetch=True)
     assert call.path.endswith("/inbound/open/structured/response")
-    assert mistakes("OpenInboundStructuredResponseMessage", call.body) == []
+    assert mistakes("OpenInboundStructuredResponseMessage", call.plain) == []
     assert call.query == ()
 
 
@@ -144,10 +144,10 @@ def test_events_and_receipts_are_in_the_schema(
     where: Address, reply_id: str, at: float, status: str, has_reason: bool
 ) -> None:
     """The same of typing and of receipts, with every reason that there is."""
-    assert mistakes("OpenInboundNormalizedEvent", openmessaging.typing_call(where, at=at).body) == []
+    assert mistakes("OpenInboundNormalizedEvent", openmessaging.typing_call(where, at=at).plain) == []
     for reason in sorted(openmessaging.RECEIPT_REASONS) if has_reason else [None]:
         call = openmessaging.receipt_call(where, reply_id, status, at=at, reason=reason)
-        assert mistakes("OpenInboundNormalizedReceipt", call.body) == []
+        assert mistakes("OpenInboundNormalizedReceipt", call.plain) == []
 
 
 @given(
@@ -169,14 +169,14 @@ def test_the_contract_is_kept(
         conversation=conversation,
         read_receipt=read_receipt,
     )
-    assert mistakes("contract request", contract.message_call(guest, body, now=now).body) == []
+    assert mistakes("contract request", contract.message_call(guest, body, now=now).plain) == []
 
 
 @given(st.lists(words, min_size=1, max_size=5))
 def test_what_is_asked_when_looking_back_is_in_the_schema(ids: list[str]) -> None:
     """Asking for messages takes a bare list of ids."""
-    assert mistakes("bulk request", openmessaging.bulk_call("c1", ids).body) == []
-    assert openmessaging.conversation_call("c1").body is None
+    assert mistakes("bulk request", openmessaging.bulk_call("c1", ids).plain) == []
+    assert openmessaging.conversation_call("c1").plain is None
 
 
 def test_a_request_for_a_token_is_in_the_table() -> None:
@@ -190,7 +190,7 @@ def test_a_request_for_a_token_is_in_the_table() -> None:
 def test_a_mistake_would_be_found() -> None:
     """An unknown field, a missing one, a wrong word, a time in another form: the check above sees each."""
     where = Address("i", GuestKey("g"), "Opaque")
-    good = openmessaging.message_call(where, PartId("p"), PartBody("hi"), at=0.0, prefetch=False).body
+    good = openmessaging.message_call(where, PartId("p"), PartBody("hi"), at=0.0, prefetch=False).plain
     channel = good["channel"]
     name = "OpenInboundNormalizedMessage"
     assert mistakes(name, good) == []

@@ -156,10 +156,15 @@ class Call(msgspec.Struct, frozen=True):
     method: Literal["GET", "POST"]
     path: str
     body: Any = None
-    """JSON; None for a GET."""
+    """What msgspec writes as JSON; None for a GET."""
     query: tuple[tuple[str, str], ...] = ()
     is_listing: bool = False
     """Its answer may be long."""
+
+    @property
+    def plain(self) -> Any:
+        """The body in dicts and lists, for whoever writes JSON himself."""
+        return msgspec.to_builtins(self.body)
 
     def __repr__(self) -> str:
         return f"Call({self.method} {self.path})"  # not the body
@@ -202,14 +207,14 @@ def message_call(where: Address, part_id: PartId, body: PartBody, *, at: float, 
         answer = InboundAnswer(
             channel=channel, button_response=_button(body.answer), originating_message_id=body.answer.to
         )
-        return Call("POST", _route(where, "structured/response"), codec.write(answer))
+        return Call("POST", _route(where, "structured/response"), answer)
     message = InboundMessage(
         channel=channel,
         text=body.text or None,
         content=[Content(attachment=_attachment(file)) for file in body.remote_files] or None,
     )
     query = (("prefetchConversationId", "true"),) if prefetch else ()
-    return Call("POST", _route(where, "message"), codec.write(message), query)
+    return Call("POST", _route(where, "message"), message, query)
 
 
 def typing_call(where: Address, *, at: float) -> Call:
@@ -218,7 +223,7 @@ def typing_call(where: Address, *, at: float) -> Call:
         channel=InboundChannel(from_=_sender(where, None), time=iso_time(at)),
         events=[Event(event_type="Typing")],  # the schema has no more: neither On nor a time
     )
-    return Call("POST", _route(where, "event"), codec.write(event))
+    return Call("POST", _route(where, "event"), event)
 
 
 def receipt_call(where: Address, reply_id: str, status: str, *, at: float, reason: str | None = None) -> Call:
@@ -239,7 +244,7 @@ def receipt_call(where: Address, reply_id: str, status: str, *, at: float, reaso
         reasons=None if reason is None else [Reason(code=reason, message=reason)],
         is_final_receipt=True,
     )
-    return Call("POST", _route(where, "receipt"), codec.write(receipt))
+    return Call("POST", _route(where, "receipt"), receipt)
 
 
 def _route(where: Address, what: str) -> str:

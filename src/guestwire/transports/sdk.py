@@ -201,7 +201,7 @@ class SdkCaller:
                 call.method,
                 query_params=dict(call.query),
                 header_params=headers,
-                body=call.body,
+                body=call.plain,
                 auth_settings=["PureCloud OAuth"] if token else None,
             )
 
