@@ -50,6 +50,14 @@ WAYS: dict[str, Callable[..., Any]] = {
     "openmessaging": kiosk,
     "rest-contract": own_gateway,
 }
+#: All of them, and the REST ways once more through the official SDK.
+ALL_WAYS = [
+    *sorted(WAYS),
+    *(
+        pytest.param(f"{way} by SDK", marks=pytest.mark.xdist_group("sdk"))
+        for way in ("openmessaging", "rest-contract")
+    ),
+]
 
 
 class Driven:
@@ -99,17 +107,18 @@ class Driven:
 
 
 @contextlib.asynccontextmanager
-async def driven(way: str, **settings: Any) -> AsyncIterator[Driven]:
-    """A transport that is open, and the emulator behind it."""
-    async with emulator(**{**FAST, **settings}) as genesys:
+async def driven(way: str, sdk: Any = None) -> AsyncIterator[Driven]:
+    """A transport that is open, and the emulator behind it; through the SDK where it is given."""
+    async with emulator(**FAST) as genesys:
         clock, events = SystemClock(), list[TransportEvent]()
         to = WAYS[way](genesys)
+        clients = {} if sdk is None else {to.name: sdk.ApiClient(host=genesys.url)}
 
         async def heard(guest: GuestRef, names: object, before: float) -> set[str]:
             return set()
 
         routes = routes_of(
-            [to], timing=QUICK, clock=clock, emitter=lambda name: events.append, heard=heard, api_clients={}
+            [to], timing=QUICK, clock=clock, emitter=lambda name: events.append, heard=heard, api_clients=clients
         )
         route = routes[to.name]
         await route.transport.open()
@@ -119,10 +128,11 @@ async def driven(way: str, **settings: Any) -> AsyncIterator[Driven]:
             await route.transport.close()
 
 
-@pytest.fixture(params=sorted(WAYS))
+@pytest.fixture(params=ALL_WAYS)
 async def way(request: pytest.FixtureRequest) -> AsyncIterator[Driven]:
     """Each way out in turn."""
-    async with driven(request.param) as found:
+    name, _, by_sdk = request.param.partition(" by ")
+    async with driven(name, request.getfixturevalue("sdk") if by_sdk else None) as found:
         yield found
 
 

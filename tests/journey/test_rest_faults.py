@@ -16,9 +16,8 @@ import re
 import sys
 import time
 import tracemalloc
-import warnings
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -518,17 +517,7 @@ async def check_the_error(stage: Stage, tickets: list[Ticket]) -> None:
         assert all(name in trouble for name in wanted for trouble in troubles.values())
 
 
-@pytest.fixture(scope="module")
-def sdk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The SDK, imported away from the settings of whoever runs the tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its own
-            import PureCloudPlatformClientV2
-        yield PureCloudPlatformClientV2
-
-
+@pytest.mark.xdist_group("sdk")
 async def test_through_the_sdk_it_is_the_same(tmp_path: Path, sdk: Any, caplog: pytest.LogCaptureFixture) -> None:
     """What depends on who reads the bytes happens through the official SDK too: in one test, for its import is slow."""
     caplog.set_level(logging.DEBUG)

@@ -214,3 +214,22 @@ async def test_no_repr_shows_a_token(platform: Platform, clock: FakeClock) -> No
     tokens = tokens_of(platform.ask, clock)
     await tokens.get()
     assert "token-1" not in repr(tokens)
+
+
+async def test_where_nothing_was_given_nothing_was_refused(clock: FakeClock) -> None:
+    """The error speaks of what is missing, not of a token that never was."""
+    with pytest.raises(AuthenticationError) as caught:
+        await tokens_of(None, clock).get()
+    assert "neither client_id and client_secret nor an access_token" in str(caught.value)
+
+
+async def test_who_waits_while_it_is_closed_is_told(platform: Platform, clock: FakeClock) -> None:
+    """As an error that can be caught: nobody has cancelled the one who waits."""
+    tokens = tokens_of(platform.ask, clock)
+    platform.gate.clear()
+    waiting = asyncio.create_task(tokens.get())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await tokens.close()
+    with pytest.raises(NoTokenYet):
+        await waiting
