@@ -129,6 +129,7 @@ async def test_duplicate_and_out_of_order() -> None:
         late, early = (await guest.recv())["body"], (await guest.recv())["body"]
         assert [early["id"], late["id"]] == ids
         assert early["channel"]["time"] < late["channel"]["time"]
+        genesys.advance(0.01)  # the second one was said a millisecond after the first
         newest_first = [entity["id"] for entity in (await history(genesys, guest))["entities"]]
         assert newest_first[:3] == [late["id"], early["id"], first["body"]["id"]]
 
