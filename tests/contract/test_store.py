@@ -945,6 +945,12 @@ class TestSqliteStore(StoreContract):
             SqliteStore(folder)
         assert "99" in caught.value.message
 
+    def test_a_schema_of_before_the_first_release_is_refused(self, hand: Hand, folder: Folder) -> None:
+        """It would open, and then nothing could ever be sent."""
+        hand.store._db.execute("PRAGMA user_version=1")
+        with pytest.raises(StoreError, match="GW-S015"):
+            SqliteStore(folder)
+
     @pytest.mark.parametrize("name", ["store.db", "keys.db"])
     @pytest.mark.parametrize("content", [b"not a database at all, but a long enough text\n" * 200, b"\0" * 8192])
     def test_a_file_that_is_no_database_is_refused(self, folder: Folder, name: str, content: bytes) -> None:

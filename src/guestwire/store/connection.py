@@ -63,6 +63,12 @@ class Connection:
                 code="GW-S004",
                 hint="use the guestwire that wrote it, or a newer one",
             )
+        if 0 < version < known[0][0]:
+            raise StoreError(
+                f"the store '{self._folder.store}' is at schema {version}, of a guestwire before its first release",
+                code="GW-S015",
+                hint="send what it holds with the guestwire that wrote it, then begin another folder with --store",
+            )
         for number, script in known:
             if number > version:
                 with self.transaction():

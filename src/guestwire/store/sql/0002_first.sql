@@ -1,4 +1,5 @@
--- The first schema. Times are seconds since the Unix epoch, UTC. "sealed": AES-256-GCM under the guest's key.
+-- The first schema; what bore the number 1 was before the first release. Times are seconds since the Unix epoch, UTC.
+-- "sealed": AES-256-GCM under the guest's key.
 
 CREATE TABLE meta (
     key TEXT PRIMARY KEY,   -- 'kind': emulator | live; 'boot': fence of the newest relay; 'keys': whose keys.db
