@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -424,7 +425,8 @@ def test_what_an_error_quotes_is_never_shown(written: str, quotes: tuple[str, st
     words = _BEFORE + quotes[0] + written + quotes[1] + _AFTER
     kept = _BEFORE + quotes[0] + "…" + quotes[1] + _AFTER
     assume(written not in kept)
-    assume(written not in platform._FIELDS)
+    path = [name for name in re.split(r"[./]", written.strip()) if name]
+    assume(not (path and platform._FIELDS.issuperset(path)))  # which field it is about: that is shown
     shown = quiet(words)
     assert written not in shown
     assert shown.startswith("Value ")
