@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import heapq
+import itertools
 from collections.abc import Sequence
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from guestwire.errors import GuestWireError
 from guestwire.model import Errand, GuestRef, PartId, PartState
 from guestwire.policy import check
+from guestwire.policy.breaker import Breaker
 from guestwire.policy.pace import Key, Pace, Slot
 from guestwire.settings import RetrySettings
 from guestwire.store.base import Head, LaneRow, Sending
@@ -27,19 +29,28 @@ class SharedWindows(msgspec.Struct):
     """That a message needs a place in."""
     errand_keys: tuple[Key, ...]
     """That any other request needs a place in: a look or a receipt must not wait for an end of the messages."""
-    waiting: OrderedDict[GuestRef, None] = msgspec.field(default_factory=OrderedDict)
-    """Lanes that wait in line for a place, the first one first."""
+    waiting: dict[GuestRef, float] = msgspec.field(default_factory=dict)
+    """Lanes that wait in line for a place, each with its place in the line."""
     called: set[GuestRef] = msgspec.field(default_factory=set)
     """Those whose turn it is: nobody else takes a place before they have looked."""
     wake_at: float = float("inf")
     """When there may be a place, in seconds since the epoch; infinity: when an attempt ends."""
+    line: list[tuple[float, int, GuestRef]] = msgspec.field(default_factory=list)
+    """The same as a heap."""
+    order: itertools.count[int] = msgspec.field(default_factory=itertools.count)
 
-    def line_up(self, guest: GuestRef, wake_at: float, *, in_front: bool = False) -> None:
-        """Wait for a place; `in_front`: it was this lane's turn, and there was none."""
-        self.waiting.setdefault(guest)
-        if in_front:
-            self.waiting.move_to_end(guest, last=False)
+    def line_up(self, guest: GuestRef, turn: float, wake_at: float) -> None:
+        """Wait for a place; the lower `turn` goes first."""
+        if guest not in self.waiting:
+            self.waiting[guest] = turn
+            heapq.heappush(self.line, (turn, next(self.order), guest))
         self.wake_at = min(self.wake_at, wake_at)
+
+    def call(self) -> GuestRef:
+        """It is the turn of the first one in line. There must be one."""
+        _, _, guest = heapq.heappop(self.line)
+        del self.waiting[guest]
+        return guest
 
 
 class Route(msgspec.Struct):
@@ -48,6 +59,8 @@ class Route(msgspec.Struct):
     transport: Transport
     pace: Pace
     retry: RetrySettings
+    breaker: Breaker
+    name: str = ""
     trouble: GuestWireError | None = None
     """Why none of its lanes can move; None while they can."""
     shared: SharedWindows | None = None
@@ -55,6 +68,8 @@ class Route(msgspec.Struct):
 
     lanes: int = 0
     """Of its lanes, so many are in memory."""
+    held: dict[GuestRef, None] = msgspec.field(default_factory=dict)
+    """Lanes that wait for the breaker."""
     backlog: bool = True
     """There may be more in the store than fit, or than are known."""
 
@@ -93,6 +108,7 @@ class Lane:
         "look_at",
         "looking",
         "paused_until",
+        "priority",
         "replaced",
         "route",
         "running",
@@ -110,6 +126,8 @@ class Lane:
         self.route = route
         self.anchor = row.anchor
         self.paused_until = row.paused_until
+        #: Of the newest head that was seen.
+        self.priority = row.priority
         #: The oldest part that has not ended; None while it is on its way, or not known.
         self.head = row.head
         self.sending: Sending | None = None
@@ -158,7 +176,12 @@ class Lane:
         """The windows that a message of this lane needs."""
         if self.route.shared is not None:
             return self.route.shared.keys
-        return (("messages_per_s", self.guest), ("requests_per_min", self.guest))
+        return session_keys(self.guest)
+
+
+def session_keys(guest: GuestRef) -> tuple[Key, ...]:
+    """Return the windows that a message needs whose guest has a session."""
+    return (("messages_per_s", guest), ("requests_per_min", guest))
 
 
 def next_errand(errands: Sequence[Errand], head: Head | None) -> Errand | None:

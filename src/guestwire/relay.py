@@ -29,7 +29,7 @@ from functools import partial
 from typing import Any
 
 from guestwire.errors import StoreError
-from guestwire.lane import Lane, Route, lane_info
+from guestwire.lane import Lane, Route, lane_info, session_keys
 from guestwire.model import (
     AuthChanged,
     CaughtUp,
@@ -38,8 +38,9 @@ from guestwire.model import (
     PartState,
     SessionChanged,
 )
+from guestwire.policy.pace import Key
 from guestwire.steering import STORE_RETRY_S, Steering
-from guestwire.store.base import Change, Expire, Head, Hear, LaneRow, Note, Step, StepResult
+from guestwire.store.base import Change, Expire, Head, Hear, LaneRow, Note, Step, StepResult, Use
 from guestwire.store.sqlite import SqliteStore
 from guestwire.transports.base import (
     Attempt,
@@ -66,6 +67,8 @@ MAX_LANES = 5_000
 POLL_EVERY_S = 0.1
 #: Journal entries read at once.
 JOURNAL_SLICE = 5_000
+#: The longest window that a gateway counts in, in seconds.
+REMEMBERED_S = 60.0
 #: Errors of one row, not of the store: trying again cannot help.
 ROW_ERRORS = frozenset({"GW-S011", "GW-S012"})
 #: Guests are visited for replies so many at a time, and looked for so often, in seconds.
@@ -114,6 +117,7 @@ class Relay(Steering):
         now = self._clock.now()
         self._fence = await self._writer.write(lambda store: store.take_over(now))
         self._seen_seq = await self._reader.read(lambda store: store.journal_seq())
+        await self._remember_uses(now)
         self._publish(())  # the last words of the relay before us may have been missed: look again
         for route in self.routes.values():
             await route.transport.open()
@@ -138,6 +142,20 @@ class Relay(Steering):
                 await route.transport.close()
             self._absorb()
             await self._flush()
+
+    async def _remember_uses(self, now: float) -> None:
+        """What relays before us have used of the windows, the gateways count still."""
+        for use in await self._reader.read(lambda store: store.uses(now - REMEMBERED_S)):
+            route = self.routes.get(use.destination)
+            if route is None:
+                continue
+            if use.is_connect:
+                route.pace.remember((("connects_per_min", use.destination), *_connect_keys(use)), use.at)
+                continue
+            keys = session_keys(use.guest_ref) if route.shared is None else route.shared.keys
+            route.pace.remember(keys, use.at)
+            if use.paused_until is not None and route.shared is not None:
+                route.pace.throttled(keys[0], use.paused_until, use.at)
 
     # --- absorb ---
 
@@ -231,13 +249,14 @@ class Relay(Steering):
             self._want(lane, urgent=False)
             if not transport.is_ready(lane.guest):
                 return False
-        if not self._may_take(lane, now):
+        if not self._is_let(lane, now) or not self._may_take(lane, now):
             return False
         if head is not None and head.blob is not None and head.upload_id is None:
             self._upload(lane, head)
             return False
         if lane.route.shared is not None:
             lane.slot = lane.route.pace.take(lane.keys, now)
+        lane.route.breaker.begun(lane.guest)
         return True
 
     # --- step ---
@@ -526,6 +545,9 @@ class Relay(Steering):
                 lane.awake_at = float("inf")
                 self._touch(lane)
         self._call_waiting(now)
+        for route in self.routes.values():
+            if route.held and route.breaker.admits(now):
+                self._let_go(route)
 
     def _next_at(self, deadline: float | None) -> float | None:
         if self._hot or self._changes:
@@ -534,9 +556,16 @@ class Relay(Steering):
         if self._timers:
             moments.append(self._timers[0][0])
         moments += [shared.wake_at for shared in self._shared_windows if shared.waiting]
+        moments += [route.breaker.until for route in self.routes.values() if route.held and route.breaker.is_waiting]
         if self._next_due_at is not None and deadline is None:
             moments.append(max(self._next_due_at, self._work_at))
         return min(moments)
+
+
+def _connect_keys(use: Use) -> tuple[Key, ...]:
+    """Return the windows of a guest's own that opening his session has used; of all guests that are new, one."""
+    keys: tuple[Key, ...] = (("configures_per_min", use.guest_ref), ("requests_per_min", use.guest_ref))
+    return (*keys, ("max_new_guests_per_min", use.destination)) if use.is_new_guest else keys
 
 
 def _log(entries: Sequence[JournalEntry]) -> None:

@@ -14,6 +14,7 @@ from guestwire.clock import Clock
 from guestwire.errors import ConfigError
 from guestwire.lane import Route, SharedWindows
 from guestwire.net import Http, tls_of
+from guestwire.policy.breaker import Breaker
 from guestwire.policy.pace import Key, Limit, Pace
 from guestwire.settings import Destination, RelaySettings
 from guestwire.transports.base import Emit, Transport
@@ -64,7 +65,7 @@ def routes_of(
             sessions = WebMessagingTransport(
                 destination, timing=timing, pace=pace, clock=clock, emit=emitter(name), heard=heard
             )
-            routes[name] = Route(sessions, pace, destination.retry)
+            routes[name] = Route(sessions, pace, destination.retry, breaker_of(destination, timing), name)
         else:
             shared = windows[name]
             transport = _rest(
@@ -76,8 +77,14 @@ def routes_of(
                 clock=clock,
                 emit=emitter(name),
             )
-            routes[name] = Route(transport, shared.pace, destination.retry, shared=shared)
+            breaker = breaker_of(destination, timing)
+            routes[name] = Route(transport, shared.pace, destination.retry, breaker, name, shared=shared)
     return routes
+
+
+def breaker_of(destination: Destination, timing: RelaySettings) -> Breaker:
+    """Make the breaker of a destination."""
+    return Breaker(destination.retry.trip_after, base_s=timing.reconnect_base_s, cap_s=timing.reconnect_cap_s)
 
 
 def _windows_of(destinations: Iterable[Destination], api_clients: ApiClients) -> dict[str, SharedWindows]:

@@ -11,6 +11,7 @@ import asyncio
 import functools
 import heapq
 import itertools
+import logging
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -39,6 +40,7 @@ from guestwire.model import (
     Unknown,
 )
 from guestwire.policy import check
+from guestwire.policy.breaker import is_alive
 from guestwire.policy.retry import (
     MAX_THROTTLE_S,
     Check,
@@ -50,6 +52,7 @@ from guestwire.policy.retry import (
     decide,
     decide_unsettled,
 )
+from guestwire.policy.turns import turn_at
 from guestwire.protocol.writing import marks_of
 from guestwire.settings import RelaySettings
 from guestwire.store.base import (
@@ -71,6 +74,8 @@ from guestwire.transports.base import (
     TransportEvent,
     Upload,
 )
+
+logger = logging.getLogger("guestwire.relay")
 
 #: The gateway's codes for a file that it does not have (any more): it is uploaded again.
 FILE_GONE = frozenset({4008, 4009, 4010})
@@ -164,6 +169,7 @@ class Steering:
         lane.route.place_freed()
         if isinstance(outcome, Throttled):
             self._pause_scope(lane, outcome, now)
+        self._mind(lane, outcome, now)
         if isinstance(outcome, Accepted) and outcome.conversation_id is not None:
             lane.info = msgspec.structs.replace(lane.info, conversation_id=outcome.conversation_id)
         lane.settled = isinstance(outcome, Accepted) and not lane.errands
@@ -195,12 +201,58 @@ class Steering:
         is_called = lane.guest in shared.called
         shared.called.discard(lane.guest)
         if not is_called and (shared.waiting or shared.called):
-            shared.line_up(lane.guest, now)  # others came before it
+            shared.line_up(lane.guest, self._turn(lane, now), now)  # others may come before it
             return False
         held = lane.route.pace.admits(lane.keys, now)
         if held is not None:
-            shared.line_up(lane.guest, min(held.until, now + LINE_S), in_front=is_called)
+            shared.line_up(lane.guest, self._turn(lane, now), min(held.until, now + LINE_S))
         return held is None
+
+    def _turn(self, lane: Lane, now: float) -> float:
+        """Return the lane's place among those that wait for the same; what comes unseen after a head is of now."""
+        if lane.head is None:
+            return turn_at(now, lane.priority)
+        lane.priority = lane.head.priority
+        return turn_at(lane.head.queued_at, lane.priority)
+
+    # --- the breaker ---
+
+    def _is_let(self, lane: Lane, now: float) -> bool:
+        """Whether the destination may be asked at all; if not, the lane waits with the others."""
+        if lane.route.breaker.admits(now):
+            return True
+        lane.route.held[lane.guest] = None
+        return False
+
+    def _mind(self, lane: Lane, outcome: Outcome, now: float) -> None:
+        """An outcome says something of the destination too: that it is alive, or that it is not."""
+        route = lane.route
+        alive = is_alive(outcome)
+        if alive is None:
+            route.breaker.unused(lane.guest)
+        elif not alive:
+            if route.breaker.failed(lane.guest, now, self._draw()):
+                until = route.breaker.until
+                logger.warning(
+                    "destination %s fails: nothing is begun for %.1f s",
+                    route.name,
+                    until - now,
+                    extra={"action": "destination_tripped"},
+                )
+                detail = {"destination": route.name, "until": until, "reason": getattr(outcome, "reason", "")}
+                self._changes.append(Note("destination.tripped", None, None, detail))
+        elif route.breaker.succeeded():
+            self._changes.append(Note("destination.recovered", None, None, {"destination": route.name}))
+            self._let_go(route)
+
+    def _let_go(self, route: Route) -> None:
+        """Those who wait for the breaker look again; whom it does not admit waits on."""
+        held, route.held = route.held, {}
+        self._hot.update(held)
+
+    def _unused(self, lane: Lane) -> None:
+        """It was to leave, and did not: whoever is next may be the probe."""
+        lane.route.breaker.unused(lane.guest)
 
     def _search_again(self) -> None:
         """What is in memory may not be all: look into the store for every route."""
@@ -220,7 +272,7 @@ class Steering:
                 continue
             room = shared.pace.room(shared.keys, now)
             while room > 0 and shared.waiting:
-                guest, _ = shared.waiting.popitem(last=False)
+                guest = shared.call()
                 if guest in self._lanes:
                     self._hot[guest] = None
                     shared.called.add(guest)
@@ -239,7 +291,10 @@ class Steering:
         begun = {sending.guest_ref for sending in result.begun}
         for guest in begins:
             lane = self._lanes.get(guest)
-            if lane is not None and lane.slot is not None and guest not in begun:
+            if lane is None or guest in begun:
+                continue
+            self._unused(lane)
+            if lane.slot is not None:
                 lane.slot.unused()
                 lane.slot = None
                 lane.route.place_freed()
@@ -249,9 +304,9 @@ class Steering:
         until = now + min(outcome.retry_after_s, MAX_THROTTLE_S)
         name = {"session": "messages_per_s", "connection": "requests_per_min"}.get(outcome.scope)
         if lane.route.shared is not None:
-            lane.route.pace.pause(lane.route.shared.keys[0], until)
+            lane.route.pace.throttled(lane.route.shared.keys[0], until, now)
         elif name is not None:
-            lane.route.pace.pause((name, lane.guest), until)
+            lane.route.pace.throttled((name, lane.guest), until, now)
 
     def _carry_out(
         self, lane: Lane, part_id: PartId, attempt: int, decision: Decision, evidence: dict[str, Any] | None = None
@@ -300,7 +355,9 @@ class Steering:
 
     def _trouble(self, route: Route, error: GuestWireError | None) -> None:
         route.trouble = error
-        detail = {} if error is None else {"code": error.code, "reason": error.message}
+        detail = {"destination": route.name}
+        if error is not None:
+            detail |= {"code": error.code, "reason": error.message}
         self._changes.append(Note("destination.trouble" if error else "destination.reached", None, None, detail))
 
     # --- checks ---
@@ -585,8 +642,9 @@ class Steering:
     # --- the lanes' ways ---
 
     def _want(self, lane: Lane, *, urgent: bool) -> None:
-        if lane.info.urgent != urgent:
-            lane.info = msgspec.structs.replace(lane.info, urgent=urgent)
+        turn = self._turn(lane, self._clock.now()) if lane.head is not None else lane.info.turn_at
+        if lane.info.urgent != urgent or lane.info.turn_at != turn:
+            lane.info = msgspec.structs.replace(lane.info, urgent=urgent, turn_at=turn)
         lane.route.transport.want(lane.info)
 
     def _touch(self, lane: Lane) -> None:

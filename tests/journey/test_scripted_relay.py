@@ -30,6 +30,7 @@ from guestwire.model import (
     Ticket,
     Unknown,
 )
+from guestwire.policy.breaker import Breaker
 from guestwire.policy.pace import Pace
 from guestwire.relay import Relay
 from guestwire.settings import RelaySettings, RetrySettings
@@ -83,7 +84,9 @@ class Bench:
         if script is not None:
             transport = self.transport
             transport._script = lambda attempt: script(transport, attempt)
-        self.relay.routes["web"] = Route(self.transport, Pace([]), retry)
+        self.relay.routes["web"] = Route(
+            self.transport, Pace([]), retry, Breaker(retry.trip_after, base_s=0.5, cap_s=4.0), "web"
+        )
         self.task: asyncio.Task[None] | None = None
 
     def _store(self) -> SqliteStore:

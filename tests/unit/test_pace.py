@@ -216,8 +216,8 @@ def test_a_pause_holds_its_key_and_no_other() -> None:
     """A throttle holds until its time, also where no limit is set; a shorter one does not end a longer one."""
     pace = Pace([Limit("per_second", 5, 1.0)])
     for key in (SECOND, ("unlimited", "anna")):
-        pace.pause(key, 20.0)
-        pace.pause(key, 15.0)
+        pace.throttled(key, 20.0, 10.0)
+        pace.throttled(key, 15.0, 10.0)
         assert pace.admits((key,), 16.0) == Held(key[0], 20.0)
         assert pace.admits((key,), 20.0) is None
     assert pace.admits((("per_second", "ben"),), 16.0) is None
@@ -227,10 +227,64 @@ def test_a_pause_and_a_full_window_both_bind() -> None:
     """Whichever ends later is the answer."""
     pace = Pace([Limit("per_second", 1, 1.0)])
     pace.take((SECOND,), 10.0).answered(10.0)
-    pace.pause(SECOND, 10.5)
+    pace.throttled(SECOND, 10.5, 10.0)
     assert pace.admits((SECOND,), 10.0) == Held("per_second", 11.0)
-    pace.pause(SECOND, 12.0)
+    pace.throttled(SECOND, 12.0, 10.0)
     assert pace.admits((SECOND,), 10.0) == Held("per_second", 12.0)
+
+
+def _room(pace: Pace, now: float) -> int:
+    return pace.room((SECOND,), now)
+
+
+def test_repeated_throttles_halve_and_quiet_minutes_double() -> None:
+    """One throttle pauses; another after its pause halves the window, down to one use; each quiet minute doubles it."""
+    pace = Pace([Limit("per_second", 8, 1.0)])
+    now = 1_000.0
+    rooms = []
+    for _ in range(5):
+        pace.throttled(SECOND, now + 2.0, now)
+        now += 2.0
+        rooms.append(_room(pace, now))
+    assert rooms == [8, 4, 2, 1, 1]
+    assert [_room(pace, now + after) for after in (59.9, 60.0, 119.9, 120.0, 180.0, 9_999.0)] == [1, 2, 2, 4, 8, 8]
+    pace.throttled(SECOND, now + 9_999.0, now + 9_999.0)
+    assert _room(pace, now + 9_999.0) == 8  # the first one after a long time
+
+
+def test_throttles_of_attempts_that_were_on_their_way_together_are_one() -> None:
+    """Sixty answers that all say "enough" at once, or while it pauses anyway, do not close the window."""
+    pace = Pace([Limit("per_second", 8, 1.0)])
+    for number in range(60):
+        pace.throttled(SECOND, 1_000.0, 1_000.0 + number / 100)
+    assert _room(pace, 1_002.0) == 8
+    pace.throttled(SECOND, 1_030.0, 1_002.0)
+    for number in range(20):
+        pace.throttled(SECOND, 1_030.0, 1_003.0 + number)
+    assert _room(pace, 1_030.0) == 4
+
+
+def test_uses_of_before_this_process_count() -> None:
+    """What an earlier process has sent fills the window, in whatever order it is told."""
+    pace = Pace([Limit("per_second", 3, 1.0), Limit("per_minute", 100, 60.0)])
+    for at in (9.9, 9.5, 9.7):
+        pace.remember((SECOND, MINUTE, ("unlimited", "anna")), at)
+    assert pace.admits((SECOND, MINUTE), 10.0) == Held("per_second", 10.5)
+    assert pace.admits((SECOND, MINUTE), 10.5) is None
+
+
+def test_the_limit_that_binds_has_a_name() -> None:
+    """The one that held most lately; nothing binds where nobody was held for a while."""
+    pace = Pace([Limit("per_second", 1, 1.0), Limit("per_minute", 1, 60.0)])
+    assert pace.binding(100.0) is None
+    pace.take((SECOND, MINUTE), 100.0).answered(100.0)
+    pace.admits((SECOND,), 100.1)
+    for _ in range(3):
+        pace.admits((MINUTE,), 100.2)
+    assert pace.binding(101.0) == "per_minute"
+    assert pace.binding(106.0) == "per_minute"
+    assert pace.binding(111.0) is None
+    assert pace.held == {"per_second": 1, "per_minute": 3}
 
 
 class SmallPace(Pace):
@@ -243,7 +297,7 @@ def test_sweeping_forgets_only_what_no_longer_counts() -> None:
     """Windows of quiet guests go; a use in flight, one within its period and a pause stay, and hold."""
     pace = SmallPace([Limit("per_minute", 1, 60.0)])
     in_flight = pace.take((("per_minute", "in flight"),), 0.0)
-    pace.pause(("per_minute", "paused"), 5000.0)
+    pace.throttled(("per_minute", "paused"), 5000.0, 0.0)
     pace.take((("per_minute", "recent"),), 990.0).answered(990.0)
     for number in range(1000):
         pace.take((("per_minute", f"quiet {number}"),), float(number)).answered(float(number))

@@ -6,15 +6,27 @@ border of two intervals can pass (a token bucket of 5 a second lets 9 through wi
 slot, and its time is that of its *answer*: the gateway counted it at some moment between the two, and the later one
 is on the safe side. A use belongs to several windows at once (messages a second and requests a minute), and takes its
 slot in all of them or in none.
+
+The numbers are documented and not promised, so a gateway that throttles again and again is believed: each throttle that
+follows the end of the last one's pause halves the window, and each quiet minute doubles it again, up to its limit.
 """
 
 from __future__ import annotations
 
 import sys
-from collections import deque
+from bisect import insort
+from collections import Counter, deque
 from collections.abc import Iterator
 
 import msgspec
+
+#: A throttle within so many seconds of the end of the last one's pause is a repeated one; without any for so long, the
+#: window grows again.
+QUIET_S = 60.0
+#: Throttles so close to each other, in seconds, are one: of attempts that were on their way together.
+TOGETHER_S = 1.0
+#: "The limit that binds" is the one that said no most often in the last so many seconds.
+BINDING_S = 5.0
 
 #: (name of the limit, whom it counts), such as ("messages_per_s", guest_ref).
 Key = tuple[str, str]
@@ -58,12 +70,39 @@ class Slot:
 
 
 class _Window:
-    __slots__ = ("in_flight", "paused_until", "used_at")
+    __slots__ = ("halvings", "in_flight", "paused_until", "throttled_at", "used_at")
 
     def __init__(self) -> None:
         self.used_at: deque[float] = deque()
         self.in_flight = 0
-        self.paused_until = 0.0
+        self.paused_until = float("-inf")
+        self.throttled_at = float("-inf")
+        self.halvings = 0
+
+    @property
+    def quiet_since(self) -> float:
+        """When the last throttle's pause was over, or is."""
+        return max(self.throttled_at, self.paused_until)
+
+    def count(self, limit: Limit, now: float) -> int:
+        """How many uses it admits now."""
+        return max(1, limit.count >> self._left(now)) if self.halvings else limit.count
+
+    def throttled(self, limit: Limit | None, until: float, now: float) -> None:
+        """It let through too much."""
+        if now - self.throttled_at >= TOGETHER_S and now >= self.paused_until:
+            left = self._left(now)
+            is_repeated = now - self.quiet_since < QUIET_S
+            is_more_to_halve = limit is not None and limit.count >> left > 1
+            self.halvings = left + (is_repeated and is_more_to_halve)
+            self.throttled_at = now
+        self.paused_until = max(self.paused_until, until)
+
+    def _left(self, now: float) -> int:
+        """How many halvings are left of those that there were."""
+        if not self.halvings:
+            return 0
+        return max(0, self.halvings - max(0, int((now - self.quiet_since) // QUIET_S)))
 
 
 class Pace:
@@ -81,8 +120,9 @@ class Pace:
         self._limits = {limit.name: limit for limit in limits}
         self._windows: dict[Key, _Window] = {}
         self._sweep_at = self.SWEEP_AT
-        #: How often each limit was the one that said no.
-        self.held: dict[str, int] = {}
+        #: How often each limit was the one that said no: in all, and lately.
+        self.held: Counter[str] = Counter()
+        self._lately: tuple[int, Counter[str], Counter[str]] = (0, Counter(), Counter())
 
     def admits(self, keys: tuple[Key, ...], now: float) -> Held | None:
         """Say whether a use may start now; if not, which limit binds and until when."""
@@ -92,8 +132,22 @@ class Pace:
             if until > now and (binding is None or until > binding.until):
                 binding = Held(key[0], until)
         if binding is not None:
-            self.held[binding.limit] = self.held.get(binding.limit, 0) + 1
+            self.held[binding.limit] += 1
+            self._held_in(now)[binding.limit] += 1
         return binding
+
+    def binding(self, now: float) -> str | None:
+        """Name the limit that holds most of those who want to go; None where nothing holds anybody."""
+        held = self._held_in(now) + self._lately[1]
+        return max(held, key=lambda name: held[name]) if held else None
+
+    def _held_in(self, now: float) -> Counter[str]:
+        """Return who was held in the present stretch of time; the one before it is kept beside it."""
+        stretch, before, present = self._lately
+        if (current := int(now // BINDING_S)) != stretch:
+            before, present = (present if current == stretch + 1 else Counter()), Counter()
+            self._lately = (current, before, present)
+        return present
 
     def take(self, keys: tuple[Key, ...], now: float) -> Slot:
         """Take a slot in every window. Whoever asked `admits` first stays under every limit."""
@@ -114,12 +168,16 @@ class Pace:
             return 0
         if limit is None:
             return sys.maxsize
-        return limit.count if window is None else limit.count - len(window.used_at) - window.in_flight
+        return limit.count if window is None else window.count(limit, now) - len(window.used_at) - window.in_flight
 
-    def pause(self, key: Key, until: float) -> None:
-        """A throttle: nothing of this key before `until`."""
-        window = self._window(key)
-        window.paused_until = max(window.paused_until, until)
+    def throttled(self, key: Key, until: float, now: float) -> None:
+        """The gateway says that it is enough: nothing of this key before `until`, and less than before if again."""
+        self._window(key).throttled(self._limits.get(key[0]), until, now)
+
+    def remember(self, keys: tuple[Key, ...], at: float) -> None:
+        """A use of before this process: its gateway counts on, whoever asks."""
+        for window in self._of(keys):
+            insort(window.used_at, at)
 
     def _admitted_at(self, key: Key, now: float) -> float:
         """When the key's window admits one more use; infinity while uses in flight fill it."""
@@ -133,7 +191,7 @@ class Pace:
         # The window is half open, (t - period, t]: a use exactly one period ago is out of it.
         while used_at and used_at[0] <= now - limit.period_s:
             used_at.popleft()
-        over = len(used_at) + window.in_flight - limit.count
+        over = len(used_at) + window.in_flight - window.count(limit, now)
         if over < 0:
             return window.paused_until
         if over >= len(used_at):
@@ -156,12 +214,13 @@ class Pace:
             window.in_flight -= 1
 
     def _of(self, keys: tuple[Key, ...]) -> Iterator[_Window]:
-        return (self._windows[key] for key in keys if key[0] in self._limits)
+        return (self._window(key) for key in keys if key[0] in self._limits)
 
     def _sweep(self, now: float) -> None:
         """Drop windows that hold nothing any more; rarely, so that its cost is shared by many uses."""
         for key, window in list(self._windows.items()):
             self._admitted_at(key, now)
-            if not window.used_at and not window.in_flight and window.paused_until <= now:
+            is_quiet = window.quiet_since + QUIET_S * (1 + window.halvings) <= now
+            if not window.used_at and not window.in_flight and is_quiet:
                 del self._windows[key]
         self._sweep_at = max(self.SWEEP_AT, 2 * len(self._windows))

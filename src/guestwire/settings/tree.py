@@ -199,6 +199,12 @@ class RetrySettings(Section, frozen=True, kw_only=True):
     """Pause after the first failed attempt; it doubles with each one, with jitter."""
     cap_s: Seconds = 300.0
     """Longest pause between two attempts."""
+    trip_after: Count = 5
+    """Attempts, or connects, in a row that fail or have no answer, of whichever guests: then the destination is left
+    alone for a pause (`relay.reconnect_base_s` to `relay.reconnect_cap_s`), and tried again by one."""
+    poison: Literal["park_and_continue", "stop_guest"] = "park_and_continue"
+    """What follows when a part is refused or has used up its tries: its message is set aside and the guest's next one
+    goes, or everything of the guest waits for a person."""
     trust_unavailable: bool = True
     """Whether HTTP 503 with a `Retry-After` means that the message was not taken. Off: it means nothing."""
 

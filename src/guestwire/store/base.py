@@ -247,6 +247,20 @@ class StepResult(msgspec.Struct, frozen=True):
     """Another relay has taken over: this one has nothing to say any more."""
 
 
+class Use(msgspec.Struct, frozen=True):
+    """Something that a gateway has counted, and counts still."""
+
+    destination: str
+    guest_ref: GuestRef
+    at: float
+    """When it was answered, in seconds since the epoch."""
+    is_connect: bool
+    """A session was opened; else a message was tried."""
+    is_new_guest: bool = False
+    paused_until: float | None = None
+    """It was turned away, and nothing of its kind was to come before then."""
+
+
 class Due(msgspec.Struct, frozen=True):
     """Lanes that are due, earliest first, and when there will be more."""
 
@@ -370,6 +384,9 @@ class Store(Protocol):
 
     def take_over(self, now: float) -> int:
         """Become the relay: a new boot number; what older boots left *sending* is *checking* from now on."""
+
+    def uses(self, since: float) -> list[Use]:
+        """What gateways have counted since a moment, as far as the journal knows."""
 
     def step(self, step: Step, *, fence: int, now: float) -> StepResult:
         """One tick of the relay."""

@@ -19,7 +19,8 @@ from guestwire.model import (
     PartState,
     SessionState,
 )
-from guestwire.store.base import Due, Head, LaneRow
+from guestwire.policy.turns import LOWEST, turn_at
+from guestwire.store.base import Due, Head, LaneRow, Use
 from guestwire.store.connection import SQL, Connection
 
 
@@ -32,6 +33,33 @@ class Lanes(Connection):
         waiting = [self._value(SQL["next_due"], (destination, now)), self._value(SQL["next_entering"])]
         next_at = min((at for at in waiting if at is not None), default=None)
         return Due([GuestRef(row[0]) for row in rows[:limit]], len(rows) > limit, next_at)
+
+    def uses(self, since: float) -> list[Use]:
+        """
+        What gateways have counted since a moment, as far as the journal knows: for a relay that begins.
+
+        An attempt counts from its end; one that was checked counts once more: rather too many than too few.
+        """
+        found = []
+        for destination, guest_ref, event, at, detail in self._rows("uses", (self._seq_before(since), since)):
+            is_connect = event == "session.configured"
+            told = msgspec.json.decode(detail) if is_connect or event == "part.throttled" else {}
+            is_new, until = bool(told.get("new_session")), None if is_connect else told.get("at")
+            found.append(Use(destination, GuestRef(guest_ref), at, is_connect, is_new, until))
+        return found
+
+    def _seq_before(self, moment: float) -> int:
+        """Return a journal number before which nothing is younger than a moment; by halving, not by a walk."""
+        low, high = 0, int(self._value(SQL["journal_seq"]))
+        while low < high:
+            middle = (low + high + 1) // 2
+            at = self._value(SQL["journal_at"], (middle,))
+            if at is not None and at >= moment:
+                high = middle - 1
+            else:
+                low = middle
+        # Clocks of several processes differ a little, and so the order of their times from that of their numbers.
+        return max(0, low - 1_000)
 
     def next_entering(self) -> float | None:
         """When the next message enters its lane, in seconds since the epoch; None: none waits for its time."""
@@ -130,6 +158,9 @@ class Lanes(Connection):
             self._run("lane", (None, 5, guest_ref, None, 5))
             return None
         due_at = head.due_at if head.state in (PartState.QUEUED, PartState.CHECKING) else None
+        if due_at is not None and head.attempt == 0 and due_at == head.queued_at:
+            # Due since it came, so its place may be earlier than that: where there are too many lanes, these go first.
+            due_at = turn_at(due_at, head.priority) - turn_at(0.0, LOWEST)
         self._run("lane", (due_at, head.priority, guest_ref, due_at, head.priority))
         return head
 

@@ -54,6 +54,8 @@ class LaneInfo(msgspec.Struct, frozen=True):
     """The caller's word for him, where the way out has to tell it: a REST platform knows guests by it."""
     conversation_id: str | None = None
     """Where his last message went, where the platform said so."""
+    turn_at: float = float("inf")
+    """Place among those who wait for a connection: lower goes first. Infinity: nothing is to be sent."""
 
     def __repr__(self) -> str:
         return f"LaneInfo({self.guest_ref})"  # the token is a credential

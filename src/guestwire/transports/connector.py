@@ -2,8 +2,8 @@
 Who connects when: the queue of lines that want a WebSocket, and what a handshake that fails means.
 
 The connect window of the deployment is shared by all guests, so it is handed out here: to guests in check first, then
-in the order of asking. A gateway that shuts its door (403 and the like) is everybody's trouble and is probed by one
-line at a time; one that cannot be reached is tried again by each, after a pause that grows.
+in the order of their turns. A gateway that shuts its door (403 and the like), or that several in a row could not reach,
+is everybody's trouble: nobody knocks until a pause is over, and then one.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from picows import WSError, WSInvalidStatusError, WSListener, ws_connect
 from guestwire.clock import Clock
 from guestwire.errors import GuestWireError
 from guestwire.model import SessionState
+from guestwire.policy.breaker import Breaker
 from guestwire.policy.connect import judge_upgrade, reconnect_delay_s
 from guestwire.policy.pace import Key, Pace, Slot
 from guestwire.settings import Destination, RelaySettings
@@ -96,13 +97,14 @@ class Connector:
         destination = way.destination
         query = urlencode({"deploymentId": destination.deployment_id, "application": destination.application})
         self._url = f"{destination.websocket_url}?{query}"
-        self._queue: list[tuple[bool, int, Line]] = []
+        self._queue: list[tuple[bool, float, int, Line]] = []
         self._order = itertools.count()
         self._connecting: set[asyncio.Task[None]] = set()
         self._closing = False
         self._trouble: GuestWireError | None = None
-        #: The door is shut: until then nobody knocks, and from then on one at a time.
-        self._shut_until: float | None = None
+        self._door = Breaker(
+            way.destination.retry.trip_after, base_s=timing.reconnect_base_s, cap_s=timing.reconnect_cap_s
+        )
         self._next_at = float("inf")
         #: Handshakes begun.
         self.connects = 0
@@ -110,7 +112,7 @@ class Connector:
     def ask(self, line: Line) -> None:
         """Connect a line as soon as the limits admit it. Asking for one that is connected changes nothing."""
         line.asked = True
-        heapq.heappush(self._queue, (not line.lane.urgent, next(self._order), line))
+        heapq.heappush(self._queue, (not line.lane.urgent, line.lane.turn_at, next(self._order), line))
         self._go_on()
 
     def ask_later(self, line: Line, reason: str) -> None:
@@ -140,7 +142,7 @@ class Connector:
         """Start as many handshakes as the limits admit; come back when they admit more."""
         while self._queue and not self._closing:
             now = self._clock.now()
-            line = self._queue[0][2]
+            line = self._queue[0][3]
             if not line.needed or line.ws is not None or line.connecting:
                 heapq.heappop(self._queue)
                 line.asked = False
@@ -157,6 +159,7 @@ class Connector:
                 self._agenda.at(min(held.until, now + 60.0), partial(self.ask, line))
                 continue
             line.asked, line.connecting = False, True
+            self._door.begun(line.guest)
             line.slots.append(self._pace.take(for_guest, now))
             task = asyncio.create_task(self._connect(line, self._pace.take(for_all, now)))
             self._connecting.add(task)
@@ -168,9 +171,9 @@ class Connector:
 
     def _held_until(self, keys: tuple[Key, ...], now: float) -> float | None:
         """When the next handshake may start, as far as everybody is concerned; None: now. Infinity: after another."""
-        if self._shut_until is not None and now < self._shut_until:
-            return self._shut_until
-        if len(self._connecting) >= (MAX_CONNECTING if self._shut_until is None else 1):
+        if not self._door.admits(now):
+            return self._door.until if self._door.is_waiting else float("inf")
+        if len(self._connecting) >= (MAX_CONNECTING if self._door.is_closed else 1):
             return float("inf")
         held = self._pace.admits(keys, now)
         if held is not None:
@@ -219,7 +222,7 @@ class Connector:
             logger.exception("a handshake failed", extra={"action": "connect_failed", "guest": line.guest})
             self._unreachable(line, type(error).__name__)
         else:
-            self._shut_until = None
+            self._door.succeeded()
             self._tell(None)
         finally:
             now = self._clock.now()
@@ -261,7 +264,7 @@ class Connector:
         if refused is None:
             self._unreachable(line, f"HTTP {status} in place of a WebSocket")
             return
-        self._shut_until = self._clock.now() + refused.retry_s
+        self._door.shut(self._clock.now() + refused.retry_s)
         self._tell(refused.error)
         self.ask_later(line, f"upgrade refused (HTTP {status})")
 
@@ -273,6 +276,7 @@ class Connector:
                 hint="check the network, a proxy (HTTPS_PROXY), and 'region' or 'url' of the destination",
             )
         )
+        self._door.failed(line.guest, self._clock.now(), self._draw())
         self.ask_later(line, reason)
 
     def _tell(self, error: GuestWireError | None) -> None:

@@ -292,7 +292,8 @@ class RestTransport:
             self._barrier.learned_nothing(guest)
         elif isinstance(found, Throttled):
             # The limit is the token's: everybody waits, as for a message that is turned away.
-            self._pace.pause(self._errand_keys[0], self.clock.now() + found.retry_after_s)
+            now = self.clock.now()
+            self._pace.throttled(self._errand_keys[0], now + found.retry_after_s, now)
         else:
             self._barrier.reached()  # it is about this call: a permission of its own, an id that is not known
         return answer, found

@@ -236,6 +236,16 @@ ORDER BY lane_seq
 -- name: journal
 SELECT seq, at, event, guest_ref, part_id, detail FROM journal WHERE seq > ? ORDER BY seq LIMIT ?
 
+-- name: journal_at
+SELECT at FROM journal WHERE seq <= ? ORDER BY seq DESC LIMIT 1
+
+-- name: uses
+-- What gateways counted: sessions that were opened, and attempts, each at its end.
+SELECT g.destination, j.guest_ref, j.event, j.at, j.detail FROM journal j JOIN guests g ON g.guest_ref = j.guest_ref
+WHERE j.seq > ? AND j.at > ?
+  AND j.event IN ('part.accepted', 'part.throttled', 'part.requeued', 'part.checking', 'part.dead', 'part.parked',
+                  'session.configured')
+
 -- name: journal_of_part
 SELECT seq, at, event, guest_ref, part_id, detail FROM journal WHERE part_id = ? ORDER BY seq
 
