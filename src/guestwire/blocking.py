@@ -28,6 +28,7 @@ from guestwire import client
 from guestwire.client import MessageStatus, RelayMode, Status
 from guestwire.errors import ConfigError
 from guestwire.guests import Guests
+from guestwire.messages import Messages
 from guestwire.model import Draft, JournalEntry, ReceivedFile, Reply, Ticket
 from guestwire.receiving import WebhookAnswer
 from guestwire.store.base import PartView
@@ -180,6 +181,14 @@ class GuestWire:
             wire.for_guests(lambda guests: guests.close("42"))
         """
         return self._call(lambda wire: ask(wire.guests))
+
+    def for_messages(self, ask: Callable[[Messages], Coroutine[Any, Any, T]]) -> T:
+        """
+        Decide something about messages, and return when it is done.
+
+            wire.for_messages(lambda messages: messages.cancel(ticket))
+        """
+        return self._call(lambda wire: ask(wire.messages))
 
     def _call(self, ask: Callable[[client.GuestWire], Coroutine[Any, Any, T]]) -> T:
         worker = self._here()

@@ -27,6 +27,7 @@ from guestwire.clock import Clock, SystemClock
 from guestwire.errors import AuthenticationError, ConfigError, Finding, NotFound, StoreError
 from guestwire.feed import Feed, TypingFeed
 from guestwire.guests import Guests, fetch
+from guestwire.messages import Messages
 from guestwire.model import (
     OPEN_STATES,
     TAKEN_STATES,
@@ -151,6 +152,8 @@ class GuestWire:
         self._reader: StoreThread
         #: Sessions, errands and conversations, by the caller's own keys of guests.
         self.guests = Guests(self)
+        #: What people decide: cancel, release, retry.
+        self.messages = Messages(self)
         #: What platforms POST to a webhook.
         self.receiver = Receiver(self, tuple(self._destinations.values()))
         self._acceptance = Acceptance(self._destinations, self.clock, self.store_read)
@@ -710,7 +713,7 @@ async def _until_reply(news: asyncio.Queue[Sequence[JournalEntry]], until: float
 
 
 #: Journal events after which nothing more happens to a part by itself.
-SETTLING = frozenset({"part.accepted", "part.dead", "part.expired", "part.parked"})
+SETTLING = frozenset({"part.accepted", "part.dead", "part.expired", "part.cancelled", "part.parked"})
 
 
 def default_folder(settings: StoreSettings, origins: Mapping[str, str], destination: Destination) -> Path:

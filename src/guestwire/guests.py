@@ -21,7 +21,7 @@ from guestwire.feed import Feed
 from guestwire.model import ErrandKind, GuestKey, GuestRef, ReceivedFile
 from guestwire.net import Forbidden, Http, Unreachable, guard_of, tls_of
 from guestwire.settings import Destination
-from guestwire.store.base import GuestView, Line
+from guestwire.store.base import GuestView, Line, Person
 from guestwire.store.sqlite import SqliteStore
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class Wire(Protocol):
     def store_write(self, verb: Callable[[SqliteStore], T]) -> asyncio.Future[T]:
         """Run a writing verb."""
 
-    async def guest_ref(self, guest: str) -> GuestRef:
+    async def guest_ref(self, guest: str, *, to: str | None = None) -> GuestRef:
         """Our name for a known guest."""
 
     def raise_failure(self, destinations: Collection[str] | None = None) -> None:
@@ -134,6 +134,22 @@ class Guests:
             GuestWireError: GW-G001: clearing is switched off for the deployment.
         """
         await self._errand(guest, "clear", {})
+
+    async def resume(self, guest: str, *, to: str | None = None, by: str = "", why: str = "") -> bool:
+        """
+        Let a guest's paused messages go on now, whatever they are paused for; whoever relays tries at once.
+
+        Args:
+            guest: The caller's key.
+            to: The destination whose guest is meant; None: the first that knows one of that key.
+            by: Who decides.
+            why: Why; both stand in the journal.
+
+        Returns:
+            Whether they were paused.
+        """
+        guest_ref, now = await self._wire.guest_ref(guest, to=to), self._wire.clock.now()
+        return await self._wire.store_write(lambda store: store.resume(guest_ref, Person(by, why), now))
 
     async def start_new(self, guest: str) -> None:
         """Begin another conversation; the one of before cannot be reached any more."""

@@ -120,6 +120,9 @@ class PartState(enum.StrEnum):
     CANCELLED = "cancelled"
 
 
+#: Why a part waits for a person: a rule wants one to look, nobody takes it, or nobody can say whether it was taken.
+ParkedFor = Literal["policy", "poison", "unknown"]
+
 #: A lane stands still behind a part in one of these.
 OPEN_STATES = frozenset({PartState.QUEUED, PartState.SENDING, PartState.CHECKING, PartState.PARKED})
 #: The gateway has taken the part.

@@ -414,11 +414,23 @@ class Relay(Steering):
                 break
             self._seen_seq = entries[-1].seq
             self._publish(entries)
+            self._heed(entries)
             touched.update(dict.fromkeys(entry.guest_ref for entry in entries if entry.guest_ref is not None))
         names = list(touched)
         for start in range(0, len(names), MAX_LANES):
             guests = names[start : start + MAX_LANES]
             self._take_in(await self._reader.read(partial(SqliteStore.lanes, guests=guests)))
+
+    def _heed(self, entries: Sequence[JournalEntry]) -> None:
+        """What people decided concerns more than the head of a lane."""
+        for entry in entries:
+            lane = None if entry.guest_ref is None else self._lanes.get(entry.guest_ref)
+            if lane is None:
+                continue
+            if entry.event == "lane.resumed":
+                lane.paused_until = float("-inf")
+            elif entry.event == "part.cancelled":
+                self._discard(lane, entry.detail.get("upload"))
 
     async def _flush(self) -> None:
         """At the end: what is known goes to disk; what is still unknown stays *sending*, and is checked next time."""

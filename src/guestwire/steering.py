@@ -179,9 +179,9 @@ class Steering:
             outcome = Failed(outcome.reason, outcome.code)
         decision = decide(
             outcome,
-            attempt=sending.attempt,
+            attempt=sending.attempt - sending.tries_from,
             now=now,
-            queued_at=sending.queued_at,
+            age_from=sending.age_from,
             jitter=self._draw(),
             policy=lane.route.retry,
         )
@@ -321,8 +321,8 @@ class Steering:
                 self._changes.append(change)
             case Check(_, reason):
                 self._changes.append(Suspect(part_id, attempt, reason, found))
-            case GiveUp(state, reason):
-                self._changes.append(End(part_id, attempt, state, reason, evidence=found))
+            case GiveUp(state, reason, parked_for):
+                self._changes.append(End(part_id, attempt, state, reason, parked_for=parked_for, evidence=found))
 
     def _lane_ready(self, guest: GuestRef, replaced: bool) -> None:
         lane = self._lanes.get(guest)
@@ -469,9 +469,9 @@ class Steering:
         decision = decide_unsettled(
             reason,
             delivery=head.delivery,
-            attempt=head.attempt,
+            attempt=head.attempt - head.tries_from,
             now=self._clock.now(),
-            queued_at=head.queued_at,
+            age_from=head.age_from,
             jitter=self._draw(),
             policy=lane.route.retry,
             is_sudden=is_sudden,
@@ -510,7 +510,8 @@ class Steering:
             reason = error.message if isinstance(error, GuestWireError) else type(error).__name__
             if isinstance(error, GuestWireError) and error.code in FILE_LOST:
                 lane.stale = True
-                self._changes.append(End(head.part_id, head.attempt, PartState.PARKED, reason, unsent=True))
+                change = End(head.part_id, head.attempt, PartState.PARKED, reason, unsent=True, parked_for="poison")
+                self._changes.append(change)
             else:
                 self._upload_failed(lane, head, Failed(reason))
         else:
@@ -545,7 +546,7 @@ class Steering:
             outcome,
             attempt=max(1, lane.upload_tries),
             now=now,
-            queued_at=head.queued_at,
+            age_from=head.age_from,
             jitter=self._draw(),
             policy=lane.route.retry,
         )
@@ -554,8 +555,9 @@ class Steering:
         match decision:
             case Retry(at, reason):
                 self._changes.append(Defer(head.part_id, at, f"upload: {reason}"))
-            case GiveUp(state, reason):
-                self._changes.append(End(head.part_id, head.attempt, state, f"upload: {reason}", unsent=True))
+            case GiveUp(state, reason, parked_for):
+                change = End(head.part_id, head.attempt, state, f"upload: {reason}", unsent=True, parked_for=parked_for)
+                self._changes.append(change)
 
     def _discard(self, lane: Lane, upload_id: str | None) -> None:
         """A file that no message will carry is taken back from the platform, if that can be done in passing."""

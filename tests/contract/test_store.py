@@ -41,6 +41,7 @@ from guestwire.model import (
     SessionState,
     Ticket,
 )
+from guestwire.policy.interventions import Verb
 from guestwire.store.base import (
     Change,
     Confirm,
@@ -51,6 +52,7 @@ from guestwire.store.base import (
     Note,
     PartView,
     Pause,
+    Person,
     Requeue,
     Sending,
     Step,
@@ -65,6 +67,7 @@ OpenStore = Callable[[], AnyStore]
 
 QUEUED, SENDING, CHECKING, PARKED = PartState.QUEUED, PartState.SENDING, PartState.CHECKING, PartState.PARKED
 ACCEPTED, DEAD, EXPIRED = PartState.ACCEPTED, PartState.DEAD, PartState.EXPIRED
+CANCELLED = PartState.CANCELLED
 
 
 def intake(guest: str = "anna", text: str = "hello", *, parts: int = 1, **changes: Any) -> Intake:
@@ -187,9 +190,11 @@ STATE_OF_EVENT = {
     "part.parked": PARKED,
     "part.dead": DEAD,
     "part.expired": EXPIRED,
+    "part.cancelled": CANCELLED,
+    "part.released": QUEUED,
 }
 #: What it says beside that, without any change of state.
-REMARKS = {"part.entered", "part.duplicate_seen", "part.accepted_after_end"}
+REMARKS = {"part.entered", "part.duplicate_seen", "part.accepted_after_end", "part.replayed"}
 
 
 def replayed(store: AnyStore) -> dict[PartId, PartState]:
@@ -645,23 +650,36 @@ class StoreContract:
         assert head.changed_at == 1000.0
         assert hand.events(ticket.part_ids[0]).count("part.checking") == 1
 
-    @pytest.mark.parametrize("state", [DEAD, PARKED])
-    def test_the_end_of_a_part_parks_the_rest_of_its_message(self, hand: Hand, state: PartState) -> None:
-        """Half a message is worse than none: what is left waits for a person, and what comes behind waits with it."""
+    def test_a_part_that_waits_for_a_person_stops_its_message_and_its_guest(self, hand: Hand) -> None:
+        """Half a message is worse than none: what is left waits too, and what comes behind waits with it."""
         (ticket, behind) = hand.add(intake(text="m", parts=3), intake(text="behind"))
         guest = ticket.guest_ref
         first = hand.begin(guest)
         second = hand.step(Confirm(first.part_id, accepted("g1")), begins=(guest,)).begun[0]
-        head = hand.step(End(second.part_id, 1, state, "refused")).lanes[guest]
-        assert hand.states(ticket) == [ACCEPTED, state, PARKED]
+        head = hand.step(End(second.part_id, 1, PARKED, "refused", parked_for="poison")).lanes[guest]
+        assert hand.states(ticket) == [ACCEPTED, PARKED, PARKED]
         assert hand.states(behind) == [QUEUED]
         assert head is not None
-        assert head.state is PARKED
+        assert head.part_id == second.part_id
         assert hand.due() == []
         assert hand.part(second.part_id).reason == "refused"
-        assert (hand.part(second.part_id).ended_at is None) == (state is PARKED)
-        assert hand.part(ticket.part_ids[2]).reason == f"another part of the message is {state}"
+        assert hand.part(second.part_id).ended_at is None
+        assert [hand.part(part).parked_for for part in ticket.part_ids] == [None, "poison", "poison"]
+        assert hand.part(ticket.part_ids[2]).reason == "another part of the message is parked"
         assert hand.events(ticket.part_ids[2]) == ["part.queued", "part.parked"]
+
+    def test_a_dead_part_stops_its_message_and_not_its_guest(self, hand: Hand) -> None:
+        """What is left of the message is set aside for a person; the guest's next message goes."""
+        (ticket, behind) = hand.add(intake(text="m", parts=3), intake(text="behind"))
+        guest = ticket.guest_ref
+        first = hand.begin(guest)
+        second = hand.step(Confirm(first.part_id, accepted("g1")), begins=(guest,)).begun[0]
+        begun = hand.step(End(second.part_id, 1, DEAD, "refused"), begins=(guest,)).begun
+        assert [sending.part_id for sending in begun] == list(behind.part_ids)
+        assert hand.states(ticket) == [ACCEPTED, DEAD, PARKED]
+        assert hand.part(second.part_id).ended_at is not None
+        assert hand.part(ticket.part_ids[2]).parked_for == "poison"
+        assert hand.part(ticket.part_ids[2]).reason == "another part of the message is dead"
 
     def test_a_message_expires_whole(self, hand: Hand) -> None:
         """Where nothing of it was sent, nothing of it waits for a person."""
@@ -1061,7 +1079,8 @@ class TestSqliteStore(StoreContract):
         ("accept", 7),
         ("requeue", 6),
         ("suspect", 4),
-        ("finish", 5),
+        ("finish", 6),
+        ("set_aside", 1),
         ("lane", 5),
         ("anchor", 3),
         ("errand_before", 2),
@@ -1120,11 +1139,19 @@ class LaneMachine(RuleBasedStateMachine):
             assert entry.seq == self.read_up_to + 1
             self.read_up_to = entry.seq
             at_once = entry.event == "part.queued" and "not_before" not in entry.detail
-            if (at_once or entry.event == "part.entered") and entry.guest_ref and entry.part_id:
-                self.lanes.setdefault(entry.guest_ref, []).append(entry.part_id)
+            if entry.guest_ref is None or entry.part_id is None:
+                continue
+            lane = self.lanes.setdefault(entry.guest_ref, [])
+            if at_once or entry.event == "part.entered":
+                lane.append(entry.part_id)
+            elif entry.event == "part.parked" and entry.detail.get("aside"):
+                lane.remove(entry.part_id)
+            elif entry.event == "part.released" and entry.part_id not in lane:
+                lane.append(entry.part_id)
 
     def note_begun(self, result: StepResult, before: dict[PartId, PartState]) -> None:
         """What was begun was the oldest of its lane that had not ended."""
+        self.note_entries()
         states = {view.id: view.state for view in self.hand.parts()}
         for sending in result.begun:
             assert before[sending.part_id] is QUEUED
@@ -1211,6 +1238,31 @@ class LaneMachine(RuleBasedStateMachine):
         if kind == "throttle" and fresh:
             self.sent[part] = (guest, last - 1)
         self.note_begun(self.hand.step(begins=begins), after)
+
+    @precondition(lambda self: self.stored)
+    @rule(data=st.data(), verb=st.sampled_from(["cancel", "release", "retry"]))
+    def decide(self, data: st.DataObject, verb: Verb) -> None:
+        """A person decides about a message: what was foreseen happens, and nothing else moves."""
+        part = self.hand.part(data.draw(st.sampled_from(sorted(self.stored))))
+        before = self.states()
+        foreseen = self.hand.store.weigh(verb, part.message_id, self.hand.now)
+        with self.hand.store.transaction():
+            done = getattr(self.hand.store, verb)(part.message_id, Person("ann", "tired"), self.hand.now)
+        after = self.states()
+        assert (done.doubtful, len(done.parts)) == (
+            foreseen.doubtful,
+            len(foreseen.parts) if not foreseen.replay else 0,
+        )
+        if verb == "retry":
+            self.stored.update(done.parts)
+            assert all(after[made] is QUEUED for made in done.parts)
+            with self.hand.store.transaction():
+                again = self.hand.store.retry(part.message_id, Person(), self.hand.now)
+            assert (again.parts, again.replay) == ((), done.replay)
+        moved = {changed for changed, state in before.items() if after[changed] is not state}
+        wanted = {"cancel": CANCELLED, "release": QUEUED, "retry": CANCELLED}
+        assert moved == set(done.parts) if verb != "retry" else all(before[each] is PARKED for each in moved)
+        assert all(after[each] is wanted[verb] for each in moved)
 
     @rule()
     def another_relay(self) -> None:

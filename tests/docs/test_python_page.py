@@ -128,6 +128,16 @@ async def guests(scene: Scene, snippet: str) -> str:
     return ""
 
 
+async def decide(scene: Scene, snippet: str) -> str:
+    """A message is cancelled if it has not left, and a dead one goes out again."""
+    scene.genesys.inject("error_frame", code=4011)
+    dead = await scene.wire.submit(Message(guest="7", text="poor thing"))
+    assert not (await scene.wire.wait(dead, timeout_s=10)).is_accepted
+    await scene.run(snippet, outage_began=0.0)
+    await eventually(lambda: "poor thing" in inbound(scene.genesys))
+    return ""
+
+
 async def sign_in(scene: Scene, snippet: str) -> str:
     """The code is exchanged, and the guest is known from then on."""
     await scene.run(snippet)
@@ -156,6 +166,7 @@ PLAYS: dict[tuple[str, int], tuple[Callable[[Scene, str], Awaitable[str]], str, 
     ("Files", 0): (attach, "", "parcel.png"),
     ("Files", 1): (fetch, "label.txt text/plain 2\n", ""),
     ("Guests", 0): (guests, r"42 live True 1 0\n", ""),
+    ("Deciding about messages", 0): (decide, r"\(.*\) \(.*\)\n", ""),
     ("Signing in", 0): (sign_in, "", "True"),
     ("Transcript", 0): (print_replies, r".* accepted hello\n.* Human It is on its way\.\n", ""),
 }

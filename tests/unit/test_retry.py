@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -77,7 +78,7 @@ outcomes = st.one_of(
 )
 def test_table_of_outcomes(outcome: Outcome, attempt: int, age_s: float, decision: Decision) -> None:
     """Each outcome, at the borders of attempts and age; a jitter of one half, at second 1000."""
-    assert decide(outcome, attempt=attempt, now=1000.0, queued_at=1000.0 - age_s, jitter=0.5, policy=POLICY) == decision
+    assert decide(outcome, attempt=attempt, now=1000.0, age_from=1000.0 - age_s, jitter=0.5, policy=POLICY) == decision
 
 
 @pytest.mark.parametrize(
@@ -86,8 +87,8 @@ def test_table_of_outcomes(outcome: Outcome, attempt: int, age_s: float, decisio
         (Delivery.AT_LEAST_ONCE, 1, 0, Retry(1000.0, "absent", possible_duplicate=True)),
         (Delivery.AT_LEAST_ONCE, 3, 0, GiveUp(PartState.DEAD, "absent; given up after 3 attempts")),
         (Delivery.AT_LEAST_ONCE, 1, 101, GiveUp(PartState.DEAD, "absent; given up after 100 s")),
-        (Delivery.AT_MOST_ONCE, 1, 0, GiveUp(PartState.PARKED, "outcome unknown: absent")),
-        (Delivery.AT_MOST_ONCE, 99, 1e9, GiveUp(PartState.PARKED, "outcome unknown: absent")),
+        (Delivery.AT_MOST_ONCE, 1, 0, GiveUp(PartState.PARKED, "outcome unknown: absent", "unknown")),
+        (Delivery.AT_MOST_ONCE, 99, 1e9, GiveUp(PartState.PARKED, "outcome unknown: absent", "unknown")),
     ],
 )
 def test_table_of_the_unsettled(delivery: Delivery, attempt: int, age_s: float, decision: Decision) -> None:
@@ -97,7 +98,7 @@ def test_table_of_the_unsettled(delivery: Delivery, attempt: int, age_s: float, 
         delivery=delivery,
         attempt=attempt,
         now=1000.0,
-        queued_at=1000.0 - age_s,
+        age_from=1000.0 - age_s,
         jitter=0.5,
         policy=POLICY,
     )
@@ -110,8 +111,8 @@ def test_laws_of_decide(
 ) -> None:
     """Pure; a throttle spends nothing; Refused is the end; Unknown is checked; retries are bounded and never early."""
     queued_at = now - age_s
-    decision = decide(outcome, attempt=attempt, now=now, queued_at=queued_at, jitter=jitter, policy=policy)
-    assert decision == decide(outcome, attempt=attempt, now=now, queued_at=queued_at, jitter=jitter, policy=policy)
+    decision = decide(outcome, attempt=attempt, now=now, age_from=queued_at, jitter=jitter, policy=policy)
+    assert decision == decide(outcome, attempt=attempt, now=now, age_from=queued_at, jitter=jitter, policy=policy)
     match outcome, decision:
         case Accepted(), Settle(settled):
             assert settled is outcome
@@ -150,10 +151,10 @@ def test_laws_of_decide_unsettled(
 ) -> None:
     """At most once is never sent again; at least once says of each further attempt that it may double an earlier."""
     decision = decide_unsettled(
-        "why", delivery=delivery, attempt=attempt, now=now, queued_at=now - age_s, jitter=jitter, policy=policy
+        "why", delivery=delivery, attempt=attempt, now=now, age_from=now - age_s, jitter=jitter, policy=policy
     )
     if delivery is Delivery.AT_MOST_ONCE:
-        assert decision == GiveUp(PartState.PARKED, "outcome unknown: why")
+        assert decision == GiveUp(PartState.PARKED, "outcome unknown: why", "unknown")
     elif isinstance(decision, Retry):
         assert decision.possible_duplicate
         assert decision.spent
@@ -164,6 +165,19 @@ def test_laws_of_decide_unsettled(
         assert decision.state is PartState.DEAD
 
 
+@pytest.mark.parametrize(
+    ("outcome", "attempt"), [(Refused(4002, "too long"), 1), (Failed("503"), 3), (Failed("503"), 99)]
+)
+def test_what_nobody_takes_can_wait_for_a_person(outcome: Outcome, attempt: int) -> None:
+    """Where a guest is to stop with it: parked in place of dead, whether it was refused or has used up its tries."""
+    stop = msgspec.structs.replace(POLICY, poison="stop_guest")
+    given: dict[str, float] = {"now": 1000.0, "age_from": 1000.0, "jitter": 0.5}
+    dead = decide(outcome, attempt=attempt, policy=POLICY, **given)
+    parked = decide(outcome, attempt=attempt, policy=stop, **given)
+    assert isinstance(dead, GiveUp)
+    assert parked == GiveUp(PartState.PARKED, dead.reason, "poison")
+
+
 @given(policy=policies, jitter=jitters, now=times)
 @law
 def test_a_part_that_always_fails_ends(policy: RetrySettings, jitter: float, now: float) -> None:
@@ -171,7 +185,7 @@ def test_a_part_that_always_fails_ends(policy: RetrySettings, jitter: float, now
     queued_at, made = now, 0
     while made <= policy.max_attempts:
         made += 1
-        decision = decide(Failed("no"), attempt=made, now=now, queued_at=queued_at, jitter=jitter, policy=policy)
+        decision = decide(Failed("no"), attempt=made, now=now, age_from=queued_at, jitter=jitter, policy=policy)
         if isinstance(decision, GiveUp):
             break
         assert isinstance(decision, Retry)

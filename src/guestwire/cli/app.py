@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,10 +28,14 @@ from guestwire.cli.common import (
     place,
     run,
     settings,
+    since_of,
     usage,
 )
 from guestwire.cli.emulating import emulate_app
 from guestwire.errors import ConfigError
+
+if TYPE_CHECKING:
+    from guestwire.policy.interventions import Verb
 
 app = typer.Typer(
     name="guestwire",
@@ -42,7 +46,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
-messages_app = typer.Typer(name="messages", help="Look at messages.", rich_markup_mode=None)
+messages_app = typer.Typer(name="messages", help="Look at messages, and decide about them.", rich_markup_mode=None)
 guests_app = typer.Typer(name="guests", help="Look at guests, and do something for them.", rich_markup_mode=None)
 config_app = typer.Typer(name="config", help="Look at the settings.", rich_markup_mode=None)
 app.add_typer(messages_app)
@@ -456,6 +460,190 @@ def messages_show(
     return run(lambda: watching.message(where, message, text=text, as_json=as_json))
 
 
+Ids = Annotated[
+    list[str] | None, typer.Argument(metavar="[ID]...", help="Of messages or parts; the beginning of one will do.")
+]
+Since = Annotated[
+    str | None, typer.Option("--since", metavar="WHEN", help="Came to that then or later: 24h, or a time with offset.")
+]
+OnlyGuest = Annotated[str | None, typer.Option("--guest", metavar="KEY", help="Only of this guest.")]
+Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="Why, for the journal; nothing personal.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and do nothing.")]
+
+
+def _decide(
+    verb: Verb,
+    ids: list[str] | None,
+    *,
+    state: str | None,
+    since: str | None,
+    guest: str | None,
+    to: str | None,
+    store: Path | None,
+    why: str,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    from guestwire.cli import deciding
+
+    choice = deciding.Choice(tuple(ids or ()), state, since_of(since, time.time()), guest, to)
+    terms = deciding.Terms(why, dry_run, yes, as_json)
+    where = place(to=to, store=store, needs_destination=False)
+    return run(lambda: deciding.decide(where, verb, choice, terms))
+
+
+@messages_app.command("cancel")
+def messages_cancel(
+    ids: Ids = None,
+    to: StoreOf = None,
+    state: Annotated[
+        str | None, typer.Option("--state", metavar="STATE", help="All that are queued, or all that are parked.")
+    ] = None,
+    since: Since = None,
+    guest: OnlyGuest = None,
+    why: Why = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> int:
+    """
+    End messages that have not left.
+
+    What is on its way, or in check, stays, and is named.
+
+    \b
+    Examples:
+      guestwire messages cancel 01a204fe --why "ordered twice"
+      guestwire messages cancel --state queued --guest 42
+    """
+    return _decide(
+        "cancel",
+        ids,
+        state=state,
+        since=since,
+        guest=guest,
+        to=to,
+        store=store,
+        why=why,
+        dry_run=dry_run,
+        yes=yes,
+        as_json=as_json,
+    )
+
+
+@messages_app.command("release")
+def messages_release(
+    ids: Ids = None,
+    to: StoreOf = None,
+    state: Annotated[str | None, typer.Option("--state", metavar="STATE", help="parked: all that are.")] = None,
+    since: Since = None,
+    guest: OnlyGuest = None,
+    why: Why = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> int:
+    """
+    Send messages that wait for a person.
+
+    With their tries anew. One whose outcome is unknown may be seen twice.
+
+    \b
+    Examples:
+      guestwire messages release 01a204fe --why "checked with the agent"
+      guestwire messages release --state parked --since 24h --dry-run
+    """
+    return _decide(
+        "release",
+        ids,
+        state=state,
+        since=since,
+        guest=guest,
+        to=to,
+        store=store,
+        why=why,
+        dry_run=dry_run,
+        yes=yes,
+        as_json=as_json,
+    )
+
+
+@messages_app.command("retry")
+def messages_retry(
+    ids: Ids = None,
+    to: StoreOf = None,
+    state: Annotated[
+        str | None, typer.Option("--state", metavar="STATE", help="All that are dead, or all that are expired.")
+    ] = None,
+    since: Since = None,
+    guest: OnlyGuest = None,
+    why: Why = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> int:
+    """
+    Send given-up messages again, as new ones.
+
+    The replay of an outage. Each goes to the end of its guest's lane, once, however often this is asked. --dry-run
+    says how many may be seen twice.
+
+    \b
+    Examples:
+      guestwire messages retry --state dead --since 24h --dry-run
+      guestwire messages retry --state dead --since 2026-11-22T08:00:00+01:00
+    """
+    return _decide(
+        "retry",
+        ids,
+        state=state,
+        since=since,
+        guest=guest,
+        to=to,
+        store=store,
+        why=why,
+        dry_run=dry_run,
+        yes=yes,
+        as_json=as_json,
+    )
+
+
+@messages_app.command("export")
+def messages_export(
+    ids: Ids = None,
+    to: StoreOf = None,
+    state: Annotated[
+        str | None, typer.Option("--state", metavar="STATE", help="Only those in it, such as dead.")
+    ] = None,
+    since: Since = None,
+    guest: OnlyGuest = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it there, for you alone.")] = None,
+    files: Annotated[Path | None, typer.Option("--files", metavar="DIR", help="Write their files there.")] = None,
+    store: Store = None,
+) -> int:
+    """
+    Write messages as rows that 'guestwire batch' takes.
+
+    JSON Lines with guests and texts. The id of a row is that of its message, so that a file sent twice is sent once.
+
+    \b
+    Examples:
+      guestwire messages export --state dead --since 24h --out dead.jsonl
+      guestwire messages export --guest 42 | jq .text
+    """
+    from guestwire.cli import deciding, watching
+
+    if state is not None:
+        watching.state_of(state)
+    choice = deciding.Choice(tuple(ids or ()), state, since_of(since, time.time()), guest, to)
+    where = place(to=to, store=store, needs_destination=False)
+    return run(lambda: deciding.export(where, choice, out, files))
+
+
 # --- guests ---
 
 Guest = Annotated[str, typer.Argument(metavar="GUEST", help="By your own key.")]
@@ -600,6 +788,29 @@ def guests_unfollow(
 
     where = place(to=to, gateway=gateway, region=region, deployment_id=deployment_id, store=store)
     return run(lambda: guests.follow(where, guest, on=False))
+
+
+@guests_app.command("resume")
+def guests_resume(
+    guest: Guest,
+    to: StoreOf = None,
+    why: Why = "",
+    store: Store = None,
+) -> int:
+    """
+    Let a guest's paused messages go on.
+
+    They pause when the platform closed the guest's connection in favour of another one, and try again after five
+    minutes by themselves.
+
+    \b
+    Examples:
+      guestwire guests resume 42 --why "the other tab is closed"
+    """
+    from guestwire.cli import deciding
+
+    where = place(to=to, store=store, needs_destination=False)
+    return run(lambda: deciding.resume(where, guest, to, why))
 
 
 @guests_app.command("export")

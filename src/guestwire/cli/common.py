@@ -307,6 +307,21 @@ def moment_of(flag: str, text: str | None) -> float | None:
         raise usage(f"{flag} {error}", "such as 2026-12-01T09:00:00+01:00") from None
 
 
+#: Seconds of the units that an age is written in.
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def since_of(text: str | None, now: float) -> float | None:
+    """Read a moment in the past: a time as `moment` has it, or an age such as ``90m``, ``24h``, ``7d``."""
+    number, unit = (text or "")[:-1], (text or "")[-1:]
+    if unit in _UNITS and number.isascii() and number.isdigit() and len(number) < 10:
+        return now - int(number) * _UNITS[unit]
+    try:
+        return None if text is None else moment(text)
+    except ValueError as error:
+        raise usage(f"--since {error}", "such as 24h, or 2026-12-01T09:00:00+01:00") from None
+
+
 def summary(states: Mapping[str, int]) -> str:
     """States and their counts in one line."""
     return ", ".join(f"{count} {state}" for state, count in states.items()) or "nothing"

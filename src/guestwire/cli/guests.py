@@ -224,7 +224,7 @@ async def export(where: Place, guest: str, *, to: str | None, out: Path | None, 
     if out is None:
         show.out(text.decode())
     else:
-        _write(out, text + b"\n")
+        write_private(out, text + b"\n")
         show.say(f"wrote {content.size(len(text))} to {show.printable(str(out))}")
     return 0
 
@@ -258,7 +258,7 @@ async def _part_data(wire: GuestWire, part: PartView, files: Path | None) -> dic
     data = {name: value for name, value in msgspec.to_builtins(part).items() if name not in ("text", "guest")}
     data["body"] = body
     if body is not None and body.file is not None and files is not None:
-        data["written_as"] = name = f"{part.id}-{_file_name(body.file.name)}"
+        data["written_as"] = name = f"{part.id}-{file_name(body.file.name)}"
         try:
             _, kept = await wire.store_read(partial(SqliteStore.file_of, part_id=part.id))
         except StoreError as error:
@@ -266,8 +266,8 @@ async def _part_data(wire: GuestWire, part: PartView, files: Path | None) -> dic
             show.warn(f"{error}; part {part.id} is exported without its file")
             data["written_as"] = None
         else:
-            _make_folder(files)
-            _write(files / name, kept)
+            make_folder(files)
+            write_private(files / name, kept)
     return data
 
 
@@ -279,19 +279,20 @@ def _replies(store: SqliteStore, guest_ref: GuestRef) -> list[Any]:
     return replies
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """Return a name that is one on every file system, whatever the guest called his file."""
     return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)[-80:]
 
 
-def _make_folder(path: Path) -> None:
+def make_folder(path: Path) -> None:
+    """Make a folder that its owner alone may look into, if there is none."""
     try:
         path.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise _unwritable(path, error) from error
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_private(path: Path, data: bytes) -> None:
     """Write a file that its owner alone may read: personal data."""
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)

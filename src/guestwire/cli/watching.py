@@ -223,17 +223,22 @@ async def _reply_of(wire: GuestWire, entry: JournalEntry) -> Reply | None:
     return found[0] if found and found[0].seq == number else None
 
 
-async def messages(where: Place, *, state: str | None, guest: str | None, limit: int, text: bool, as_json: bool) -> int:
-    """List parts."""
-    require_store(where)
-    if state is not None and state not in set(PartState):
-        near = difflib.get_close_matches(state, list(PartState), n=1)
+def state_of(name: str) -> PartState:
+    """Return the state of that name; refuses one that there is not, with the nearest."""
+    if name not in set(PartState):
+        near = difflib.get_close_matches(name, list(PartState), n=1)
         raise NotFound(
-            f"no part is ever '{state[:60]}'",
+            f"no part is ever '{name[:60]}'",
             code="GW-N005",
             hint=f"did you mean '{near[0]}'?" if near else f"states: {', '.join(PartState)}",
         )
-    wanted = None if state is None else PartState(state)
+    return PartState(name)
+
+
+async def messages(where: Place, *, state: str | None, guest: str | None, limit: int, text: bool, as_json: bool) -> int:
+    """List parts."""
+    require_store(where)
+    wanted = None if state is None else state_of(state)
     async with wire_of(where, "never") as wire:
         guest_ref = None if guest is None else await wire.guest_ref(guest)
         parts = await wire.store_read(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from guestwire.model import Accepted, Delivery, Failed, Outcome, PartState, Refused, Throttled, Unknown
+from guestwire.model import Accepted, Delivery, Failed, Outcome, ParkedFor, PartState, Refused, Throttled, Unknown
 from guestwire.settings import RetrySettings
 
 #: A throttle is believed up to an hour; an absurd one must not stop a guest for ever.
@@ -45,6 +45,8 @@ class GiveUp(msgspec.Struct, frozen=True):
 
     state: PartState
     reason: str
+    parked_for: ParkedFor | None = None
+    """Why a person is waited for, where one is."""
 
 
 Decision = Settle | Retry | Check | GiveUp
@@ -55,7 +57,7 @@ def decide(
     *,
     attempt: int,
     now: float,
-    queued_at: float,
+    age_from: float,
     jitter: float,
     policy: RetrySettings,
 ) -> Decision:
@@ -64,11 +66,11 @@ def decide(
 
     Args:
         outcome: What the transport learned about this attempt.
-        attempt: 1 for the first try. Throttled attempts are not counted.
+        attempt: 1 for the first try, or for the first since a person released it. Throttled attempts are not counted.
         now: Seconds since the Unix epoch, UTC.
-        queued_at: When the part was committed to the store.
+        age_from: When the part entered its lane, or was released.
         jitter: A draw from [0, 1), made by the caller.
-        policy: Bounds on attempts and on age.
+        policy: Bounds on attempts and on age, and what follows at their end.
 
     Returns:
         Settle, Retry, Check or GiveUp. Pure: the same arguments give the same answer.
@@ -80,9 +82,9 @@ def decide(
             # The far side's word is a lower bound: a queue that comes back on the same instant is throttled again.
             return Retry(now + min(wait_s, MAX_THROTTLE_S) + 0.1 * jitter, reason, spent=False)
         case Refused(reason=reason):
-            return GiveUp(PartState.DEAD, reason)
+            return _poisoned(reason, policy)
         case Failed(reason=reason, retry_after_s=wait_s):
-            decision = _again_or_never(reason, attempt, now=now, queued_at=queued_at, jitter=jitter, policy=policy)
+            decision = _again_or_never(reason, attempt, now=now, age_from=age_from, jitter=jitter, policy=policy)
             if isinstance(decision, Retry):
                 return msgspec.structs.replace(decision, at=max(decision.at, now + min(wait_s, MAX_THROTTLE_S)))
             return decision
@@ -96,7 +98,7 @@ def decide_unsettled(
     delivery: Delivery,
     attempt: int,
     now: float,
-    queued_at: float,
+    age_from: float,
     jitter: float,
     policy: RetrySettings,
     is_sudden: bool = False,
@@ -109,27 +111,34 @@ def decide_unsettled(
         delivery: The caller's choice between seen twice and perhaps never.
         attempt: As for `decide`.
         now: Seconds since the Unix epoch, UTC.
-        queued_at: When the part was committed to the store.
+        age_from: As for `decide`.
         jitter: A draw from [0, 1), made by the caller.
         policy: Bounds on attempts and on age.
         is_sudden: Nothing could be looked up. A check has taken its time; without one the next attempt must.
     """
     if delivery is Delivery.AT_MOST_ONCE:
-        return GiveUp(PartState.PARKED, f"outcome unknown: {reason}")
+        return GiveUp(PartState.PARKED, f"outcome unknown: {reason}", "unknown")
     jitter = jitter if is_sudden else 0.0
-    decision = _again_or_never(reason, attempt, now=now, queued_at=queued_at, jitter=jitter, policy=policy)
+    decision = _again_or_never(reason, attempt, now=now, age_from=age_from, jitter=jitter, policy=policy)
     return msgspec.structs.replace(decision, possible_duplicate=True) if isinstance(decision, Retry) else decision
 
 
 def _again_or_never(
-    reason: str, attempt: int, *, now: float, queued_at: float, jitter: float, policy: RetrySettings
+    reason: str, attempt: int, *, now: float, age_from: float, jitter: float, policy: RetrySettings
 ) -> Retry | GiveUp:
     if attempt >= policy.max_attempts:
-        return GiveUp(PartState.DEAD, f"{reason}; given up after {attempt} attempts")
+        return _poisoned(f"{reason}; given up after {attempt} attempts", policy)
     at = now + backoff_s(attempt, jitter, base_s=policy.base_s, cap_s=policy.cap_s)
-    if at - queued_at > policy.max_age_s:
-        return GiveUp(PartState.DEAD, f"{reason}; given up after {policy.max_age_s:.0f} s")
+    if at - age_from > policy.max_age_s:
+        return _poisoned(f"{reason}; given up after {policy.max_age_s:.0f} s", policy)
     return Retry(at, reason)
+
+
+def _poisoned(reason: str, policy: RetrySettings) -> GiveUp:
+    """It will never be taken as it is. Either the guest's next message goes without it, or a person looks first."""
+    if policy.poison == "stop_guest":
+        return GiveUp(PartState.PARKED, reason, "poison")
+    return GiveUp(PartState.DEAD, reason)
 
 
 def backoff_s(attempt: int, jitter: float, *, base_s: float, cap_s: float) -> float:

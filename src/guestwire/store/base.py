@@ -27,6 +27,7 @@ from guestwire.model import (
     GuestRef,
     JournalEntry,
     MessageId,
+    ParkedFor,
     PartBody,
     PartId,
     PartState,
@@ -74,7 +75,12 @@ class Suspect(msgspec.Struct, frozen=True):
 
 
 class End(msgspec.Struct, frozen=True):
-    """Dead, expired or parked; the rest of its message is parked with it. Conditional as `Requeue`."""
+    """
+    Dead, expired or parked. Conditional as `Requeue`.
+
+    The rest of its message stops with it: beside a part that waits for a person, in its lane; beside a dead one it is
+    set aside, so that the lane goes on; beside one that is too old it is too old as well.
+    """
 
     part_id: PartId
     attempt: int
@@ -82,6 +88,8 @@ class End(msgspec.Struct, frozen=True):
     reason: str
     unsent: bool = False
     """It is still queued: given up before this attempt was made, because its file cannot go."""
+    parked_for: ParkedFor | None = None
+    """Why a person is waited for; None where none is."""
     evidence: dict[str, Any] = {}
 
 
@@ -183,6 +191,10 @@ class Sending(msgspec.Struct, frozen=True):
     delivery: Delivery
     upload_id: str | None = None
     """Of its file, which is at the platform."""
+    tries_from: int = 0
+    """Attempts up to this one do not count any more: a person has released the part since."""
+    age_from: float = 0.0
+    """Its age counts from here, in seconds since the epoch."""
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,7 +205,11 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     state: PartState
     attempt: int
     due_at: float
+    tries_from: int
+    """Attempts up to this one do not count any more: a person has released the part since."""
     queued_at: float
+    age_from: float
+    """Its age counts from here: from when it entered its lane, or was released."""
     changed_at: float
     delivery: Delivery
     expires_at: float | None
@@ -282,6 +298,32 @@ class Intake(msgspec.Struct, frozen=True):
     delivery: Delivery = Delivery.AT_LEAST_ONCE
 
 
+class Person(msgspec.Struct, frozen=True):
+    """Who decides, and why: both stand in the journal."""
+
+    by: str = ""
+    why: str = ""
+
+    @property
+    def detail(self) -> dict[str, Any]:
+        """As a journal entry has it."""
+        return {"by": self.by, "why": self.why}
+
+
+class Intervention(msgspec.Struct, frozen=True):
+    """What a person's decision did to a message, or would do."""
+
+    message_id: MessageId
+    parts: tuple[PartId, ...]
+    """That moved; of a replay those of the new message."""
+    left: tuple[tuple[PartId, str], ...] = ()
+    """Parts that stay as they are, and why."""
+    doubtful: int = 0
+    """Of those that moved: the gateway may have taken so many already."""
+    replay: MessageId | None = None
+    """The new message."""
+
+
 class PartView(msgspec.Struct, frozen=True, kw_only=True):
     """A part as shown to people; the text is there only where it was asked for."""
 
@@ -300,6 +342,9 @@ class PartView(msgspec.Struct, frozen=True, kw_only=True):
     next_at: float
     reason: str | None
     size: int
+    parked_for: ParkedFor | None = None
+    replay_of: MessageId | None = None
+    """The message that this one was made of."""
     text: str | None = None
     guest: str | None = None
 

@@ -169,7 +169,8 @@ class Lanes(Connection):
         row = self._row("head", (guest_ref,))
         if row is None:
             return None
-        part_id, state, attempt, due_at, queued_at, changed_at, sealed, message_id, lane_seq, blob, upload_id = row
+        part_id, state, attempt, due_at, queued_at, changed_at, sealed, message_id, lane_seq, *rest = row
+        blob, upload_id, tries_from, age_from = rest
         ((delivery, expires_at, priority),) = self._rows("terms", (message_id,))
         with_body = with_body or state == PartState.CHECKING
         return Head(
@@ -178,7 +179,9 @@ class Lanes(Connection):
             state=PartState(state),
             attempt=attempt,
             due_at=due_at,
+            tries_from=tries_from,
             queued_at=queued_at,
+            age_from=queued_at if age_from is None else age_from,
             changed_at=changed_at,
             delivery=Delivery(delivery),
             expires_at=expires_at,

@@ -17,6 +17,7 @@ from guestwire.model import (
     AuthChanged,
     CaughtUp,
     GuestRef,
+    ParkedFor,
     PartId,
     PartState,
     SessionChanged,
@@ -39,10 +40,10 @@ from guestwire.store.base import (
     StepResult,
     Suspect,
 )
-from guestwire.store.facts import Facts
+from guestwire.store.interventions import Interventions
 
 
-class SqliteStore(Facts):
+class SqliteStore(Interventions):
     """One connection to a store, with every verb."""
 
     def take_over(self, now: float) -> int:
@@ -152,8 +153,17 @@ class SqliteStore(Facts):
                 detail = {"attempt": attempt, "reason": change.reason, **change.evidence}
                 self._note(now, "part.checking", guest_ref, change.part_id, detail)
             case End():
-                self._finish(change.part_id, guest_ref, change.state, change.reason, now, attempt, change.evidence)
-                self._end_siblings(message_id, change.part_id, guest_ref, change.state, now)
+                self._finish(
+                    change.part_id,
+                    guest_ref,
+                    change.state,
+                    change.reason,
+                    now,
+                    attempt,
+                    change.evidence,
+                    parked_for=change.parked_for,
+                )
+                self._end_siblings(message_id, change.part_id, guest_ref, change.state, now, change.parked_for)
         return GuestRef(guest_ref)
 
     def _finish(
@@ -165,18 +175,34 @@ class SqliteStore(Facts):
         now: float,
         attempt: int,
         evidence: dict[str, Any] | None = None,
+        *,
+        parked_for: ParkedFor | None = None,
     ) -> None:
-        ended_at = None if state is PartState.PARKED else now
-        self._run("finish", (state.value, now, ended_at, reason, part_id))
-        self._note(
-            now, f"part.{state.value}", guest_ref, part_id, {"attempt": attempt, "reason": reason, **(evidence or {})}
-        )
+        detail = {"attempt": attempt, "reason": reason, **(evidence or {})}
+        ended_at: float | None = now
+        if state is PartState.PARKED:
+            ended_at = None
+            detail["parked_for"] = parked_for = parked_for or "poison"
+        self._run("finish", (state.value, now, ended_at, reason, parked_for, part_id))
+        self._note(now, f"part.{state.value}", guest_ref, part_id, detail)
 
-    def _end_siblings(self, message_id: str, part_id: str, guest_ref: str, state: PartState, now: float) -> None:
+    def _end_siblings(
+        self,
+        message_id: str,
+        part_id: str,
+        guest_ref: str,
+        state: PartState,
+        now: float,
+        parked_for: ParkedFor | None = None,
+    ) -> None:
         """Half a message is worse than none: what is left of it waits for a person, or is too old as well."""
         rest = PartState.EXPIRED if state is PartState.EXPIRED else PartState.PARKED
         for (sibling,) in self._rows("siblings", (message_id, part_id)):
-            self._finish(sibling, guest_ref, rest, f"another part of the message is {state.value}", now, 0)
+            reason = f"another part of the message is {state.value}"
+            aside = {"aside": True} if state is PartState.DEAD else {}
+            self._finish(sibling, guest_ref, rest, reason, now, 0, aside, parked_for=parked_for)
+            if aside:
+                self._run("set_aside", (sibling,))  # the lane does not wait for it
 
     def _fresh_head(self, guest_ref: GuestRef, now: float) -> Head | None:
         """Return the head of a lane with its body, after ending those that are too old to be sent."""
@@ -215,6 +241,8 @@ class SqliteStore(Facts):
             head.queued_at,
             head.delivery,
             head.upload_id,
+            head.tries_from,
+            head.age_from,
         )
 
     def _lane_of(self, part_id: PartId) -> GuestRef | None:

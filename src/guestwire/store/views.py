@@ -226,6 +226,8 @@ class Views(Connection):
             next_at=row[12],
             reason=row[13],
             size=row[14],
+            parked_for=row[16],
+            replay_of=row[17],
             text=text,
             guest=guest,
         )

@@ -58,7 +58,7 @@ SELECT message_id, guest_ref, state, attempt, fence, gateway_id, channel_message
 -- name: accept
 UPDATE parts
 SET state = 'accepted', gateway_id = ?, channel_message_id = ?, gateway_time = ?, changed_at = ?, ended_at = ?,
-    reason = NULL, conversation_id = ?
+    reason = NULL, parked_for = NULL, conversation_id = ?
 WHERE id = ?
 
 -- name: requeue
@@ -71,14 +71,54 @@ WHERE id = ?
 UPDATE parts SET state = 'checking', next_at = ?, changed_at = ?, reason = ? WHERE id = ?
 
 -- name: finish
-UPDATE parts SET state = ?, changed_at = ?, ended_at = ?, reason = ? WHERE id = ?
+UPDATE parts SET state = ?, changed_at = ?, ended_at = ?, reason = ?, parked_for = ? WHERE id = ?
+
+-- name: set_aside
+UPDATE parts SET lane_seq = NULL WHERE id = ?
+
+-- name: standing
+SELECT id, guest_ref, state, attempt, parked_for, upload_id, body FROM parts WHERE message_id = ? ORDER BY position
+
+-- name: was_unknown
+-- An attempt of it had an unknown outcome, or the message that it is a replay of had one.
+SELECT 1 FROM parts p
+WHERE p.id = ?1 AND (p.possible_duplicates > 0
+   OR EXISTS (SELECT 1 FROM journal j WHERE j.part_id = ?1 AND j.event = 'part.checking'))
+
+-- name: release
+UPDATE parts
+SET state = 'queued', lane_seq = coalesce(lane_seq, ?1), next_at = ?2, age_from = ?2, changed_at = ?2, tries_from = attempt,
+    parked_for = NULL, reason = NULL, possible_duplicates = possible_duplicates + ?3
+WHERE id = ?4
+
+-- name: doubt
+UPDATE parts SET possible_duplicates = 1 WHERE id = ?
+
+-- name: never_enters
+UPDATE messages SET enters_at = NULL, held_by = NULL WHERE id = ?
+
+-- name: replay_message
+INSERT INTO messages (id, guest_ref, destination, payload_digest, priority, delivery, replay_of, traceparent, created_at)
+SELECT ?1, guest_ref, destination, payload_digest, priority, delivery, id, traceparent, ?2 FROM messages WHERE id = ?3
+
+-- name: replay_of
+SELECT id FROM messages WHERE replay_of = ?
+
+-- name: choose
+-- A walk over all parts: for people, who choose seldom. What was replayed is not replayed again.
+SELECT p.message_id FROM parts p JOIN messages m ON m.id = p.message_id
+WHERE p.state IN (SELECT value FROM json_each(?1)) AND p.changed_at >= ?2
+  AND (?3 IS NULL OR m.destination = ?3) AND (?4 IS NULL OR p.guest_ref = ?4)
+  AND NOT EXISTS (SELECT 1 FROM messages r WHERE r.replay_of = m.id)
+GROUP BY p.message_id ORDER BY min(p.seq) LIMIT ?5
 
 -- name: siblings
 SELECT id FROM parts WHERE message_id = ? AND id <> ? AND state = 'queued' ORDER BY position
 
 -- name: head
 -- Without a join: the two look-ups take half the time of one statement that does both.
-SELECT id, state, attempt, next_at, queued_at, changed_at, body, message_id, lane_seq, blob, upload_id FROM parts
+SELECT id, state, attempt, next_at, queued_at, changed_at, body, message_id, lane_seq, blob, upload_id, tries_from, age_from
+FROM parts
 WHERE guest_ref = ? AND lane_seq IS NOT NULL AND state IN ('queued', 'sending', 'checking', 'parked')
 ORDER BY lane_seq LIMIT 1
 
@@ -230,8 +270,10 @@ WHERE (?1 IS NULL OR g.destination = ?1) AND (?2 IS NULL OR g.guest_ref = ?2)
 ORDER BY last_at DESC LIMIT ?3
 
 -- name: transcript_parts
-SELECT seq, id, state, queued_at, gateway_time, body FROM parts WHERE guest_ref = ? AND lane_seq IS NOT NULL
-ORDER BY lane_seq
+-- What was set aside was said as well, and stands in no lane.
+SELECT seq, id, state, queued_at, gateway_time, body FROM parts
+WHERE guest_ref = ? AND (lane_seq IS NOT NULL OR parked_for IS NOT NULL)
+ORDER BY coalesce(lane_seq, seq)
 
 -- name: journal
 SELECT seq, at, event, guest_ref, part_id, detail FROM journal WHERE seq > ? ORDER BY seq LIMIT ?
@@ -262,14 +304,14 @@ ORDER BY seq LIMIT ?3
 
 -- name: message_parts
 SELECT p.id, p.message_id, p.guest_ref, m.destination, p.state, p.attempt, p.possible_duplicates, p.gateway_id,
-       p.gateway_time, p.queued_at, p.sent_at, p.ended_at, p.next_at, p.reason, p.size, p.body
+       p.gateway_time, p.queued_at, p.sent_at, p.ended_at, p.next_at, p.reason, p.size, p.body, p.parked_for, m.replay_of
 FROM parts p JOIN messages m ON m.id = p.message_id
 WHERE p.message_id = ?
 ORDER BY p.position
 
 -- name: list_parts
 SELECT p.id, p.message_id, p.guest_ref, m.destination, p.state, p.attempt, p.possible_duplicates, p.gateway_id,
-       p.gateway_time, p.queued_at, p.sent_at, p.ended_at, p.next_at, p.reason, p.size, p.body
+       p.gateway_time, p.queued_at, p.sent_at, p.ended_at, p.next_at, p.reason, p.size, p.body, p.parked_for, m.replay_of
 FROM parts p JOIN messages m ON m.id = p.message_id
 WHERE (?1 IS NULL OR p.state = ?1) AND (?2 IS NULL OR p.guest_ref = ?2)
 ORDER BY p.seq DESC LIMIT ?3
