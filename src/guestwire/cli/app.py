@@ -106,6 +106,10 @@ def _main(
 
 # --- sending ---
 
+Priority = Annotated[
+    int, typer.Option("--priority", metavar="0-9", min=0, max=9, help="Between guests: 0 first, 9 last.")
+]
+
 
 @app.command()
 def send(
@@ -143,6 +147,7 @@ def send(
     expires_at: Annotated[
         str | None, typer.Option("--expires-at", metavar="TIME", help="ISO 8601 with offset.")
     ] = None,
+    priority: Priority = 5,
     wait: Annotated[str, typer.Option("--wait", metavar="accepted|reply|none", help="What to wait for.")] = "accepted",
     timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="How long to wait.", min=0)] = 30.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
@@ -189,6 +194,7 @@ def send(
         key=key,
         not_before=moment_of("--not-before", not_before),
         expires_at=moment_of("--expires-at", expires_at),
+        priority=priority,
     )
     if draft.expires_at is not None and draft.expires_at <= time.time():
         raise usage("--expires-at lies in the past", "such a message would never be sent")
@@ -223,6 +229,7 @@ def batch(
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Send the file once more, known rows too.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run ended; always done.")] = False,
+    priority: Priority = 5,
     wait: Annotated[str, typer.Option("--wait", metavar="accepted|none", help="none: end once stored.")] = "accepted",
     report: Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Input and outcome.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only read the file, and say when it would end.")] = False,
@@ -261,6 +268,7 @@ def batch(
         encoding=encoding,
         delimiter=delimiter,
         files_from=files_from,
+        priority=priority,
     )
     options = sending.BatchOptions(again=again, wait=wait, report=report, dry_run=dry_run, yes=yes, as_json=as_json)
     return sending.batch(where, rows, options)

@@ -68,6 +68,7 @@ class BatchFile:
         encoding: Of the file; never guessed.
         delimiter: Of a CSV; None: the one of ``, ; tab`` that the header uses.
         files_from: A folder whose files rows may name, beside those of the file's own folder.
+        priority: Of its messages, between guests.
 
     Attributes:
         digest: Of the file's bytes.
@@ -83,6 +84,7 @@ class BatchFile:
         encoding: str = "utf-8",
         delimiter: str | None = None,
         files_from: Path | None = None,
+        priority: int = 5,
     ) -> None:
         self.path = path
         self._destination = destination
@@ -90,6 +92,7 @@ class BatchFile:
         self._encoding = _known_encoding(encoding)
         self._delimiter = delimiter
         self._files_from = files_from
+        self._priority = priority
         self.notes: list[str] = []
         self.columns: list[str] = []
         self._is_json = path.suffix.lower() in (".jsonl", ".ndjson", ".json")
@@ -332,6 +335,7 @@ class BatchFile:
             conversation=values.get("conversation") or None,
             key=values.get("id") or f"row:{self.digest}:{number}",
             not_before=not_before,
+            priority=self._priority,
         )
         return Row(number, draft, bool(values.get("id")), source, file)
 
