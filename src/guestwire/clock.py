@@ -29,10 +29,13 @@ class SystemClock:
     A wall clock that is set forward or back by an administrator or by NTP must neither release a backlog at
     once nor hold it for an hour, so a running process follows the monotonic clock from its start: where there is one,
     the one that goes on while the machine sleeps.
+
+    Args:
+        ahead_s: So many seconds ahead of the machine's; for tests of clocks that are wrong.
     """
 
-    def __init__(self) -> None:
-        self._offset_s = time.time() - _since_boot()
+    def __init__(self, ahead_s: float = 0.0) -> None:
+        self._offset_s = time.time() - _since_boot() + ahead_s
 
     def now(self) -> float:
         """Seconds since the Unix epoch, UTC."""

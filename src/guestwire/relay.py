@@ -40,7 +40,7 @@ from guestwire.model import (
 )
 from guestwire.policy.pace import Key
 from guestwire.steering import STORE_RETRY_S, Steering
-from guestwire.store.base import Change, Expire, Head, Hear, LaneRow, Note, Step, StepResult, Use
+from guestwire.store.base import Change, Expire, Head, Hear, LaneRow, Note, Realign, Step, StepResult, Use
 from guestwire.store.sqlite import SqliteStore
 from guestwire.transports.base import (
     Attempt,
@@ -145,17 +145,19 @@ class Relay(Steering):
 
     async def _remember_uses(self, now: float) -> None:
         """What relays before us have used of the windows, the gateways count still."""
-        for use in await self._reader.read(lambda store: store.uses(now - REMEMBERED_S)):
+        # The clock of the one before us may have been ahead of ours; what it wrote is not of later than now.
+        for use in await self._reader.read(lambda store: store.uses(now - REMEMBERED_S, now + REMEMBERED_S)):
             route = self.routes.get(use.destination)
             if route is None:
                 continue
+            ahead_s = max(0.0, use.at - now)
             if use.is_connect:
-                route.pace.remember((("connects_per_min", use.destination), *_connect_keys(use)), use.at)
+                route.pace.remember((("connects_per_min", use.destination), *_connect_keys(use)), use.at - ahead_s)
                 continue
             keys = session_keys(use.guest_ref) if route.shared is None else route.shared.keys
-            route.pace.remember(keys, use.at)
+            route.pace.remember(keys, use.at - ahead_s)
             if use.paused_until is not None and route.shared is not None:
-                route.pace.throttled(keys[0], use.paused_until, use.at)
+                route.pace.throttled(keys[0], use.paused_until - ahead_s, use.at - ahead_s)
 
     # --- absorb ---
 
@@ -239,7 +241,7 @@ class Relay(Steering):
         if head is not None and head.state is PartState.CHECKING:
             self._checking(lane, head, now)
             return False
-        if head is not None and head.due_at > now:
+        if head is not None and not head.is_due(now):
             self._timer(lane, head.due_at)
             return False
         if (head is None and not lane.settled) or (head is not None and head.state is not PartState.QUEUED):
@@ -491,6 +493,7 @@ class Relay(Steering):
 
     def _take_in(self, rows: Sequence[LaneRow]) -> None:
         """Bring lanes into memory, or up to date."""
+        now = self._clock.now()
         for row in rows:
             route = self.routes.get(row.destination)
             lane = self._lanes.get(row.guest_ref)
@@ -514,8 +517,12 @@ class Relay(Steering):
                     continue
                 if route.lanes >= MAX_LANES:
                     route.backlog = True
+                    if row.next_at is not None and row.next_at > now and row.head is not None and row.head.is_due(now):
+                        self._changes.append(Realign(row.guest_ref))  # else it is searched for in vain till then
                     continue  # the others may be followed, or in memory already
                 lane = self._lanes[row.guest_ref] = Lane(row, route)
+                # No pause is longer: one that is was begun by a clock ahead of ours.
+                lane.paused_until = min(lane.paused_until, now + 2 * self._settings.evicted_retry_s)
                 route.lanes += 1
                 self._touch(lane)
 

@@ -213,7 +213,7 @@ class Steering:
         if lane.head is None:
             return turn_at(now, lane.priority)
         lane.priority = lane.head.priority
-        return turn_at(lane.head.queued_at, lane.priority)
+        return turn_at(min(lane.head.queued_at, now), lane.priority)  # a submitter's clock may be ahead of ours
 
     # --- the breaker ---
 

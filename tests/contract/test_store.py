@@ -445,6 +445,29 @@ class StoreContract:
         assert (due.guests, due.more) == (refs[1:4], False)
         assert hand.store.due(9000.0, 10, "web").next_at is None
 
+    def test_what_a_clock_ahead_of_ours_wrote_is_due(self, hand: Hand) -> None:
+        """A message of a process whose clock is an hour ahead can be begun at once, by the clock of the relay."""
+        hand.now += 3600.0
+        ticket = hand.submit("anna")
+        hand.now -= 3600.0
+        assert hand.begin(ticket.guest_ref).attempt == 1
+
+    def test_a_relay_moves_back_what_the_last_one_wrote_ahead(self, hand: Hand) -> None:
+        """Times of heads that were written later than now are moved by the difference: what is to wait still waits."""
+        hand.now += 3600.0
+        new, old, doubtful = hand.submit("anna"), hand.submit("ben"), hand.submit("carl")
+        hand.step(begins=(old.guest_ref, doubtful.guest_ref))
+        hand.step(Requeue(old.part_ids[0], 1, hand.now + 20.0, "busy"), Suspect(doubtful.part_ids[0], 1, "lost"))
+        hand.now -= 3600.0
+        assert hand.due() == []
+        hand.take_over()
+        assert set(hand.due()) == {new.guest_ref, doubtful.guest_ref}
+        heads = [hand.lane(ticket.guest_ref).head for ticket in (new, old, doubtful)]
+        assert [head.due_at - hand.now for head in heads if head] == [0.0, 20.0, 0.0]
+        assert {head.changed_at for head in heads if head} == {hand.now}
+        hand.now += 20.0
+        assert old.guest_ref in hand.due()
+
     def test_a_lane_is_due_only_while_it_can_move_by_itself(self, hand: Hand) -> None:
         """Queued and checking heads are due; on its way, parked or empty, the lane waits for somebody else."""
         ticket = hand.submit()

@@ -9,9 +9,11 @@ import time
 from pathlib import Path
 
 import apsw
+import msgspec
 import pytest
 
 from guestwire import StoreError, Ticket
+from guestwire.clock import SystemClock
 from guestwire.relay import Relay
 from guestwire.store.folder import Folder, RelayLock
 from guestwire.testing import FakeClock, emulator
@@ -150,6 +152,37 @@ async def test_a_store_that_is_busy_when_a_message_comes_due(tmp_path: Path) -> 
             other.close()
             async with running(clock):
                 assert await settled(wire, ticket) == ["accepted"]
+
+
+#: An hour, and the ten years of a clock without a battery.
+JUMPS_S = (3_600.0, 315_000_000.0)
+
+
+@pytest.mark.parametrize("jump_s", [*JUMPS_S, *(-jump_s for jump_s in JUMPS_S)])
+async def test_clocks_that_disagree(tmp_path: Path, jump_s: float) -> None:
+    """
+    A message goes out at once whose submitter's clock is wrong by an hour or ten years: beside a relay, and before one.
+
+    A relay whose own clock was wrong leaves a check and windows behind that the next one understands.
+    """
+    wrong = SystemClock(ahead_s=jump_s)
+    async with emulator(**FAST) as genesys:
+        async with wired(genesys, tmp_path, relay="never", clock=wrong) as submitter:
+            before = [await say(submitter, f"before {guest}", guest) for guest in ("ann", "bob")]
+            async with wired(genesys, tmp_path) as relay:
+                beside = await say(submitter, "beside", "ann")
+                assert await settled(relay, *before, beside) == ["accepted"] * 3
+        genesys.inject("lose_echo", match={"text": "doubtful"})
+        patience = msgspec.structs.replace(QUICK, answer_s=0.05, settle_s=PATIENCE_S, shutdown_s=0.1)
+        async with wired(genesys, tmp_path, clock=wrong, patience=patience) as first:
+            genesys.inject("http_status", times=None, match={"path": "messages"}, status=500)
+            doubtful, behind = await say(first, "doubtful"), await say(first, "behind")
+            await until(first, "part.checking")
+        genesys.clear_faults()
+        async with wired(genesys, tmp_path) as second:
+            assert await settled(second, doubtful, behind) == ["accepted", "accepted"]
+            found = audit(genesys.messages(), await journal_of(second), [*before, beside, doubtful, behind])
+        assert (found.violations, found.duplicates) == ([], 0)
 
 
 async def test_a_relay_that_fails_lets_others_relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,6 +143,12 @@ class Note(msgspec.Struct, frozen=True):
     detail: dict[str, Any]
 
 
+class Realign(msgspec.Struct, frozen=True):
+    """The head of the lane was written by a clock ahead of ours: its times are moved back by the difference."""
+
+    guest_ref: GuestRef
+
+
 class Hear(msgspec.Struct, frozen=True):
     """A reply; idempotent by its gateway id."""
 
@@ -162,6 +168,7 @@ Change = (
     | AuthChanged
     | EndErrand
     | Pause
+    | Realign
     | Hear
     | CaughtUp
     | Note
@@ -222,6 +229,14 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     upload_id: str | None
     body: PartBody | None
     """Given for a part in check, which is compared with what the history shows."""
+
+    def is_due(self, now: float) -> bool:
+        """
+        Whether it may go out, as far as its time is concerned.
+
+        What was due when it was last written is due: that time may be of another process, whose clock is ahead of ours.
+        """
+        return self.due_at <= max(now, self.changed_at)
 
 
 class LaneRow(msgspec.Struct, frozen=True):
@@ -430,8 +445,8 @@ class Store(Protocol):
     def take_over(self, now: float) -> int:
         """Become the relay: a new boot number; what older boots left *sending* is *checking* from now on."""
 
-    def uses(self, since: float) -> list[Use]:
-        """What gateways have counted since a moment, as far as the journal knows."""
+    def uses(self, since: float, until: float) -> list[Use]:
+        """What gateways have counted between two moments, as far as the journal knows."""
 
     def step(self, step: Step, *, fence: int, now: float) -> StepResult:
         """One tick of the relay."""

@@ -34,18 +34,18 @@ class Lanes(Connection):
         next_at = min((at for at in waiting if at is not None), default=None)
         return Due([GuestRef(row[0]) for row in rows[:limit]], len(rows) > limit, next_at)
 
-    def uses(self, since: float) -> list[Use]:
+    def uses(self, since: float, until: float) -> list[Use]:
         """
-        What gateways have counted since a moment, as far as the journal knows: for a relay that begins.
+        What gateways have counted between two moments, as far as the journal knows: for a relay that begins.
 
         An attempt counts from its end; one that was checked counts once more: rather too many than too few.
         """
         found = []
-        for destination, guest_ref, event, at, detail in self._rows("uses", (self._seq_before(since), since)):
+        for destination, guest_ref, event, at, detail in self._rows("uses", (self._seq_before(since), since, until)):
             is_connect = event == "session.configured"
             told = msgspec.json.decode(detail) if is_connect or event == "part.throttled" else {}
-            is_new, until = bool(told.get("new_session")), None if is_connect else told.get("at")
-            found.append(Use(destination, GuestRef(guest_ref), at, is_connect, is_new, until))
+            is_new, paused = bool(told.get("new_session")), None if is_connect else told.get("at")
+            found.append(Use(destination, GuestRef(guest_ref), at, is_connect, is_new, paused))
         return found
 
     def _seq_before(self, moment: float) -> int:
@@ -135,6 +135,11 @@ class Lanes(Connection):
     def unseen(self, before: float, now: float, limit: int) -> list[GuestRef]:
         """Guests with a live session whose replies were last complete before a moment, longest ago first."""
         return [GuestRef(row[0]) for row in self._rows("unseen", (before, now, limit))]
+
+    def _later(self, now: float) -> list[GuestRef]:
+        """Lanes that are due later than now."""
+        names = [name for (name,) in self._rows("destinations", ())]
+        return [GuestRef(row[0]) for name in names for row in self._rows("later", (name, now))]
 
     def _errands(self, guest_ref: GuestRef) -> tuple[Errand, ...]:
         return tuple(

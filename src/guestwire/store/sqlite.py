@@ -34,6 +34,7 @@ from guestwire.store.base import (
     Note,
     NoteUpload,
     Pause,
+    Realign,
     Requeue,
     Sending,
     Step,
@@ -55,6 +56,9 @@ class SqliteStore(Interventions):
             reason = "the sending process ended before it knew"
             self._run("suspect", (now, now, reason, part_id))
             self._note(now, "part.checking", guest_ref, part_id, {"attempt": attempt, "reason": reason})
+            self._settle_lane(guest_ref)
+        for guest_ref in self._later(now):
+            self._realign(guest_ref, now)
             self._settle_lane(guest_ref)
         self._blobs.sweep({digest for (digest,) in self._rows("blobs", ())}, time.time())
         self._note(now, "relay.started", None, None, {"fence": fence, "left_sending": len(left)})
@@ -121,6 +125,9 @@ class SqliteStore(Interventions):
             case Pause(guest_ref, until, reason):
                 self._run("pause", (until, reason, guest_ref))
                 self._note(now, "lane.paused", guest_ref, None, {"until": until, "reason": reason})
+            case Realign(guest_ref):
+                self._realign(guest_ref, now)
+                return guest_ref
             case Note(event, guest_ref, part_id, detail):
                 self._note(now, event, guest_ref, part_id, detail)
         return None
@@ -217,7 +224,7 @@ class SqliteStore(Interventions):
     def _begin(self, guest_ref: GuestRef, fence: int, now: float) -> Sending | None:
         """Write an attempt ahead: the lane's head, if it is queued and due, is *sending* from this commit on."""
         head = self._fresh_head(guest_ref, now)
-        if head is None or head.state is not PartState.QUEUED or head.due_at > now:
+        if head is None or head.state is not PartState.QUEUED or not head.is_due(now):
             return None
         if head.blob is not None and head.upload_id is None:
             return None  # its file has to be at the platform first
@@ -244,6 +251,13 @@ class SqliteStore(Interventions):
             head.tries_from,
             head.age_from,
         )
+
+    def _realign(self, guest_ref: GuestRef, now: float) -> None:
+        """Nothing was written later than now: who says so has a clock ahead of ours. What is to wait still waits."""
+        head = self._head(guest_ref)
+        if head is not None and head.changed_at > now:
+            waits_s = max(0.0, head.due_at - head.changed_at)
+            self._run("realign", (now + waits_s, min(head.queued_at, now), now, head.part_id))
 
     def _lane_of(self, part_id: PartId) -> GuestRef | None:
         row = self._row("part", (part_id,))

@@ -149,6 +149,12 @@ SELECT guest_ref FROM guests WHERE destination = ? AND next_at <= ? ORDER BY nex
 -- name: next_due
 SELECT min(next_at) FROM guests WHERE destination = ? AND next_at > ?
 
+-- name: later
+SELECT guest_ref FROM guests WHERE destination = ? AND next_at > ?
+
+-- name: realign
+UPDATE parts SET next_at = ?, queued_at = ?, changed_at = ? WHERE id = ?
+
 -- name: guest
 SELECT destination, token, session_state, anchor, paused_until, priority, next_at, auth, is_followed,
        seen_at, guest_key, conversation_id
@@ -284,7 +290,7 @@ SELECT at FROM journal WHERE seq <= ? ORDER BY seq DESC LIMIT 1
 -- name: uses
 -- What gateways counted: sessions that were opened, and attempts, each at its end.
 SELECT g.destination, j.guest_ref, j.event, j.at, j.detail FROM journal j JOIN guests g ON g.guest_ref = j.guest_ref
-WHERE j.seq > ? AND j.at > ?
+WHERE j.seq > ?1 AND j.at > ?2 AND j.at < ?3
   AND j.event IN ('part.accepted', 'part.throttled', 'part.requeued', 'part.checking', 'part.dead', 'part.parked',
                   'session.configured')
 
