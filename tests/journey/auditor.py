@@ -100,8 +100,30 @@ def _explained(seen: Sequence[Record], entries: Sequence[JournalEntry]) -> bool:
         if entry.event == "part.possible_duplicate"
         and any(earlier.event == "part.checking" and earlier.seq < entry.seq for earlier in entries)
     ]
-    attempts = [int(message["metadata"].get("attempt", 1)) for message in seen]
+    # Where the attempt does not travel with the message, a copy is of any of them.
+    attempts = [int(message["metadata"].get("attempt", 1 + max(doubts, default=0))) for message in seen]
     return all(sum(doubt < attempt for doubt in doubts) >= place for place, attempt in enumerate(attempts))
+
+
+def relays(journal: Iterable[JournalEntry]) -> list[str]:
+    """Say where two relays were at work at once: one fence twice, or two parts of a guest on their way together."""
+    wrong: list[str] = []
+    newest = 0
+    on_its_way: dict[str, str] = {}
+    for entry in journal:
+        if entry.event == "relay.started":
+            if entry.detail["fence"] <= newest:
+                wrong.append(f"fence {entry.detail['fence']} after {newest}")
+            newest = entry.detail["fence"]
+        if entry.guest_ref is None or entry.part_id is None:
+            continue
+        if entry.event == "part.sending":
+            before = on_its_way.setdefault(entry.guest_ref, entry.part_id)
+            if before != entry.part_id:
+                wrong.append(f"part {entry.part_id} begun while {before} was on its way")
+        elif entry.event in (TAKEN, *ENDED, *WAITING) and on_its_way.get(entry.guest_ref) == entry.part_id:
+            del on_its_way[entry.guest_ref]
+    return wrong
 
 
 def _disorder(appeared: Sequence[str], promised: Mapping[str, str]) -> list[str]:

@@ -1,0 +1,1 @@
+"""Real processes, killed, stopped, starved and deceived, while messages flow; judged from the outside."""
