@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import idle, lost_answer, rest, start, tokens, tutorial, webhook, wire
+from benchmarks import durable, idle, lost_answer, rest, start, tokens, tutorial, webhook, wire
 
 
 def main() -> int:
@@ -19,6 +19,7 @@ def main() -> int:
     known: dict[str, Callable[[], None]] = {
         "start": start.main,
         "wire": wire.main,
+        "durable": durable.main,
         "tutorial": tutorial.main,
         "rest": rest.main,
         "lost_answer": lost_answer.main,

@@ -1,5 +1,9 @@
 """
-What one of our messages costs from `Message(...)` to "accepted", everything on: rules, pacing, journal, SQLite FULL.
+P1: what one message costs from `Message(...)` to "accepted", everything on: rules, pacing, journal, SQLite FULL.
+
+A hundred guests over web messaging with one message in flight each, beside two bare loops over a hundred connections
+to the same server (that of `wire`, which answers with canned echoes): picows, and `websockets` on uvloop. The bare
+loops store nothing, decide nothing and write the same bytes again and again.
 
 A client process of its own: `python -m benchmarks.durable KIND URL MESSAGES FOLDER` prints microseconds of CPU a
 message, all threads; what comes first (imports, tokens, connections, the guests' first messages) is not counted.
@@ -18,12 +22,16 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.far import INTEGRATION
-from benchmarks.measure import cpu_s, python
-from benchmarks.wire import TEXT
+from benchmarks.measure import cpu_s, interleaved, machine, python, ratio, spread
+from benchmarks.wire import TEXT, bare, serving
 from guestwire import Destination, GuestWire, Limits, Message
 from guestwire.settings import Secret
 
+#: Times the bare loops: P1.
+GOALS = {"picows": 4.0, "websockets": 1.2}
 GUESTS = 100
+#: Messages of a round, of P1.
+MESSAGES = 10_000
 #: On their way at once, over REST.
 IN_FLIGHT = 64
 #: So high that every message is looked at and none is held back.
@@ -34,6 +42,21 @@ PACED = Limits(
     configures_per_min=100_000,
     max_in_flight=IN_FLIGHT,
 )
+
+
+def main() -> None:
+    """Print what a message costs beside the bare loops."""
+    print(f"durable delivery over web messaging (P1), {GUESTS} guests, client CPU per message, {machine()}")
+    intake: list[float] = []
+    with serving() as port:
+        far = json.dumps({"url": f"http://127.0.0.1:{port}", "deployment_id": "00000000-0000-4000-8000-000000000001"})
+        loops = {kind: bare(kind, port, GUESTS, MESSAGES // GUESTS) for kind in GOALS}
+        found = interleaved({**loops, "durable": contender("webmessaging", far, MESSAGES, intake)})
+    for name, values in found.items():
+        print(f"  {name:<24} {spread(values, 'us')}")
+    print(f"  {'intake of it':<24} {spread(intake[1:], 'us')}")
+    for name, goal in GOALS.items():
+        print(f"  {'durable / ' + name:<24} {ratio(found['durable'], found[name])}  goal {goal}x")
 
 
 class Spent(msgspec.Struct, frozen=True):

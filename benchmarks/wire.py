@@ -3,20 +3,21 @@ The wire alone: what a guest session costs on top of a bare WebSocket loop, with
 
 Three clients send the same messages to the same server (a process of its own that answers each with a canned echo), one
 in flight on each connection: a bare picows loop, a bare `websockets` loop on uvloop, and `GuestSession` on picows. CPU
-of the client process per message, all threads.
+of the client process per message, all threads; connecting is not counted.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect, ws_create_server
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 
 from benchmarks.measure import cpu_s, interleaved, machine, python, ratio, spread
 from guestwire.model import PartBody, PartId
@@ -73,7 +74,7 @@ class _Bare(WSListener):
         self._left = messages
         self._done = done
 
-    def on_ws_connected(self, transport: WSTransport) -> None:
+    def begin(self, transport: WSTransport) -> None:
         transport.send(WSMsgType.TEXT, MESSAGE)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -94,7 +95,7 @@ class _Session(WSListener):
         self._session = GuestSession(deployment_id="d", token="t" * 36, new_id=lambda: "c0ffee")
         self._loop = asyncio.get_running_loop()
 
-    def on_ws_connected(self, transport: WSTransport) -> None:
+    def begin(self, transport: WSTransport) -> None:
         self._session.connection_opened(self._loop.time())
         self._write(transport)
 
@@ -129,8 +130,12 @@ async def _picows(make: Any, url: str, connections: int, messages: int) -> float
         if not waiting:
             ended.set()
 
+    links: list[tuple[WSTransport, Any]] = [
+        await ws_connect(lambda: make(messages, done), url) for _ in range(connections)
+    ]
     began = cpu_s()
-    links = [await ws_connect(lambda: make(messages, done), url) for _ in range(connections)]
+    for transport, listener in links:
+        listener.begin(transport)
     await ended.wait()
     spent = cpu_s() - began
     for transport, _ in links:
@@ -139,15 +144,18 @@ async def _picows(make: Any, url: str, connections: int, messages: int) -> float
 
 
 async def _websockets(url: str, connections: int, messages: int) -> float:
-    async def one() -> None:
-        async with connect(url, compression=None) as socket:
-            for _ in range(messages):
-                await socket.send(MESSAGE.decode())
-                await socket.recv()
+    text = MESSAGE.decode()
 
-    began = cpu_s()
-    await asyncio.gather(*(one() for _ in range(connections)))
-    return cpu_s() - began
+    async def one(socket: ClientConnection) -> None:
+        for _ in range(messages):
+            await socket.send(text)
+            await socket.recv()
+
+    async with contextlib.AsyncExitStack() as stack:
+        sockets = [await stack.enter_async_context(connect(url, compression=None)) for _ in range(connections)]
+        began = cpu_s()
+        await asyncio.gather(*(one(socket) for socket in sockets))
+        return cpu_s() - began
 
 
 CLIENTS: dict[str, Callable[[str, int, int], Awaitable[float]]] = {
@@ -171,23 +179,31 @@ def client(kind: str, url: str, connections: int, messages: int) -> None:
 def main() -> None:
     """Print the three clients side by side."""
     print(f"wire, client CPU per message, {machine()}")
-    server = subprocess.Popen(python("-m", "benchmarks.wire", "serve"), stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None
-        url = f"ws://127.0.0.1:{int(server.stdout.readline())}/v1"
+    with serving() as port:
         for connections, messages in ((1, 20_000), (100, 300)):
-            found = interleaved({kind: _runner(kind, url, connections, messages) for kind in CLIENTS})
+            found = interleaved({kind: bare(kind, port, connections, messages) for kind in CLIENTS})
             print(f" {connections} connection(s), one in flight on each")
             for kind, values in found.items():
                 print(f"  {kind:<12} {spread(values, 'us')}")
             print(f"  session / picows      {ratio(found['session'], found['picows'])}")
             print(f"  session / websockets  {ratio(found['session'], found['websockets'])}")
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[int]:
+    """Run the server for the length of the block; yields its port."""
+    server = subprocess.Popen(python("-m", "benchmarks.wire", "serve"), stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        yield int(server.stdout.readline())
     finally:
         server.terminate()
         server.wait()
 
 
-def _runner(kind: str, url: str, connections: int, messages: int) -> Callable[[], float]:
+def bare(kind: str, port: int, connections: int, messages: int) -> Callable[[], float]:
+    """Return what runs one of `CLIENTS` in a process of its own, for `interleaved`."""
+    url = f"ws://127.0.0.1:{port}/v1"
     command = python("-m", "benchmarks.wire", "client", kind, url, str(connections), str(messages))
     return lambda: float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
