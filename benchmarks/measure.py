@@ -10,6 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
+
+T = TypeVar("T")
 
 ROUNDS = 5
 
@@ -58,3 +63,9 @@ def wall_ms(command: Sequence[str], environment: Mapping[str, str] | None = None
 def python(*arguments: str) -> list[str]:
     """A command for this Python."""
     return [sys.executable, *arguments]
+
+
+def ran(module: str, *arguments: str, into: type[T]) -> T:
+    """Run a module in a process of its own; what it prints is JSON."""
+    output = subprocess.run(python("-m", module, *arguments), check=True, stdout=subprocess.PIPE).stdout
+    return msgspec.json.decode(output, type=into)

@@ -176,15 +176,8 @@ def _whole(row: Row, wire: GuestWire) -> Draft:
     return draft
 
 
-async def store(file: BatchFile, wire: GuestWire, *, again: bool) -> list[Ticket]:
-    """
-    Pass 2: store every row, then let the batch go.
-
-    Raises:
-        Rejected: A row's id is known with another content; nothing of that row's transaction was stored.
-        ConfigError: The file changed between the passes, or one that a row names.
-    """
-    batch = f"{file.digest}:{time.time_ns()}" if again else file.digest
+async def hold(file: BatchFile, wire: GuestWire, batch: str, *, again: bool = False) -> list[Ticket]:
+    """Store every row; none enters its lane before the batch is let go. Raises as `store`."""
     tickets: list[Ticket] = []
     for slice_ in _slices((row.number, _whole(row, wire)) for row in _good(file.rows())):
         drafts = [draft for _, draft in slice_]
@@ -202,6 +195,19 @@ async def store(file: BatchFile, wire: GuestWire, *, again: bool) -> list[Ticket
             code="GW-C067",
             hint="run the command again on a file that nobody writes to",
         )
+    return tickets
+
+
+async def store(file: BatchFile, wire: GuestWire, *, again: bool) -> list[Ticket]:
+    """
+    Pass 2: store every row, then let the batch go.
+
+    Raises:
+        Rejected: A row's id is known with another content; nothing of that row's transaction was stored.
+        ConfigError: The file changed between the passes, or one that a row names.
+    """
+    batch = f"{file.digest}:{time.time_ns()}" if again else file.digest
+    tickets = await hold(file, wire, batch, again=again)
     await wire.let_go(batch, str(file.path.resolve()), file.digest, len(tickets))
     return tickets
 
