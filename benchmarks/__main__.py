@@ -7,7 +7,20 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import durable, idle, intake, lost_answer, rest, restart, start, tokens, tutorial, webhook, wire
+from benchmarks import (
+    backlog,
+    durable,
+    idle,
+    intake,
+    lost_answer,
+    rest,
+    restart,
+    start,
+    tokens,
+    tutorial,
+    webhook,
+    wire,
+)
 
 
 def main() -> int:
@@ -21,6 +34,7 @@ def main() -> int:
         "wire": wire.main,
         "durable": durable.main,
         "intake": intake.main,
+        "backlog": backlog.main,
         "restart": restart.main,
         "tutorial": tutorial.main,
         "rest": rest.main,
