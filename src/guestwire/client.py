@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 import msgspec
 
+from guestwire import vitals as vital_signs
 from guestwire.accepting import Acceptance
 from guestwire.clock import Clock, SystemClock
 from guestwire.errors import AuthenticationError, ConfigError, Finding, NotFound, StoreError
@@ -51,6 +52,7 @@ from guestwire.store.base import Intake, PartView, StoreStatus
 from guestwire.store.folder import Folder, RelayLock
 from guestwire.store.sqlite import SqliteStore
 from guestwire.store.thread import StoreThread
+from guestwire.vitals import WRITE_EVERY_S, Obstacle, Vitals, obstacles
 
 if TYPE_CHECKING:
     from PureCloudPlatformClientV2 import ApiClient
@@ -99,9 +101,11 @@ class Status(msgspec.Struct, frozen=True):
     trouble: dict[str, str]
     """Destinations none of whose lanes can move, and why."""
     figures: dict[str, dict[str, float]]
-    """Counters of each transport of this process."""
+    """Counters of each transport."""
     held: dict[str, dict[str, int]]
-    """How often each limit was the one that held a message back, by destination; this process only."""
+    """How often each limit was the one that held a message back, by destination."""
+    vitals: Vitals | None = None
+    """What the relay says of itself, in whatever process; None where there is none, or none that says anything."""
 
 
 class GuestWire:
@@ -146,6 +150,11 @@ class GuestWire:
         self._watcher: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
+        self._teller: asyncio.Task[None] | None = None
+        #: Why what the relay says of itself could not be written last time.
+        self._untold: OSError | None = None
+        #: When this process saw to its becoming, or being, the relay.
+        self._kept_at = self.clock.now()
         self.folder: Folder
         self._lock: RelayLock
         self._writer: StoreThread
@@ -226,6 +235,7 @@ class GuestWire:
             raise
         if self._relay_mode != "never":
             self._keeper = asyncio.create_task(self._keep_relaying())
+            self._teller = asyncio.create_task(self._tell_vitals())
         self._watcher = asyncio.create_task(self._watch_store())
 
     async def close(self) -> None:
@@ -233,12 +243,12 @@ class GuestWire:
         self._stopping.set()
         if self._relay is not None:
             self._relay.stop()
-        for task in (self._keeper, self._watcher):
+        for task in (self._keeper, self._teller, self._watcher):
             if task is not None:
-                if task is self._watcher:
+                if task is not self._keeper:
                     task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-        self._keeper = self._watcher = None
+        self._keeper = self._teller = self._watcher = None
         if self._failure is None:
             self._failure = StoreError(
                 "this GuestWire was closed while somebody waited", code="GW-S006", hint="close it after the last wait"
@@ -246,6 +256,8 @@ class GuestWire:
         self.feed.publish(())
         await self._writer.close()
         await self._reader.close()
+        if self._lock.is_held:
+            vital_signs.remove(self.folder.path)
         self._lock.release()
 
     def _make_store(self) -> SqliteStore:
@@ -270,6 +282,7 @@ class GuestWire:
         """Become the relay as soon as nobody else is, and stay it."""
         try:
             while not self._stopping.is_set():
+                self._kept_at = self.clock.now()
                 if self._lock.acquire():
                     try:
                         await self._make_relay().run()
@@ -311,6 +324,25 @@ class GuestWire:
         )
         self._relay = relay
         return relay
+
+    async def _tell_vitals(self) -> None:
+        """Write what the relay says of itself into the store's folder, as long as this process is the relay."""
+        while True:
+            if self._relay is not None:
+                # On the store's thread: a disk that stands still must not hold the loop.
+                with contextlib.suppress(StoreError):
+                    await self._reader.read(partial(self._write_vitals, self._relay.vitals()))
+            await asyncio.sleep(WRITE_EVERY_S)
+
+    def _write_vitals(self, vitals: Vitals, _: SqliteStore) -> None:
+        try:
+            vital_signs.write(self.folder.path, vitals)
+        except OSError as error:
+            if self._untold is None:
+                logger.warning("relay.json cannot be written: %s", error.strerror, extra={"action": "vitals_unwritten"})
+            self._untold = error
+        else:
+            self._untold = None
 
     async def _has_heard(self, guest: GuestRef, names: Iterable[str], before: float) -> set[str]:
         return await self._reader.read(lambda store: store.has_heard(guest, names, before))
@@ -495,17 +527,56 @@ class GuestWire:
             where = "elsewhere"
         else:
             where = "none"
-        routes = {} if relay is None else relay.routes
+        vitals = self.vitals()
+        destinations = {} if vitals is None else vitals.destinations
         return Status(
             store,
             str(self.folder.path),
             where,
             self._lock.holder() if where != "none" else None,
-            0 if relay is None else relay.in_flight,
-            {name: str(route.trouble) for name, route in routes.items() if route.trouble is not None},
-            {name: route.transport.figures() for name, route in routes.items()},
-            {name: dict(route.pace.held) for name, route in routes.items()},
+            0 if vitals is None else vitals.in_flight,
+            {name: str(each.trouble) for name, each in destinations.items() if each.trouble is not None},
+            {name: each.figures for name, each in destinations.items()},
+            {name: each.limits_held for name, each in destinations.items()},
+            vitals,
         )
+
+    def vitals(self) -> Vitals | None:
+        """Return what the relay of the store says of itself, here or elsewhere; None where nobody says anything."""
+        if self._relay is not None:
+            return self._relay.vitals()
+        told = vital_signs.read(self.folder.path)
+        # A file outlives its writer; a lock does not.
+        if told is None or not self._lock.is_held_elsewhere() or told.pid != self._lock.holder():
+            return None
+        return told
+
+    @property
+    def still_s(self) -> float:
+        """How long the relay of this process, or the attempt to become it, has not turned, in seconds."""
+        return self.clock.now() - (self._kept_at if self._relay is None else self._relay.turned_at)
+
+    def obstacles(self) -> list[Obstacle]:
+        """Say everything that keeps this process from sending what is queued now; nothing: it is ready."""
+        if self._relay is None or not self._lock.is_held:
+            text = "this process is not the relay of its store" if self._failure is None else "the relay has ended"
+            return [Obstacle("relay", "", "no_relay", text)]
+        found = obstacles(self._relay.vitals())
+        if not any(each.what == "store" for each in found):
+            found += self._obstacles_of_folder()
+        return found
+
+    def _obstacles_of_folder(self) -> list[Obstacle]:
+        """What keeps the store from being written, though it has not said so yet."""
+        if self._untold is not None:
+            text = f"nothing can be written to '{self.folder.path}': {self._untold.strerror}"
+            return [Obstacle("store", "", "GW-S001", text)]
+        disk = os.statvfs(self.folder.path)
+        free_mb, least_mb = disk.f_bavail * disk.f_frsize / 1_000_000, self._store_settings.min_free_disk_mb
+        if free_mb < least_mb:
+            text = f"{free_mb:,.0f} MB are free, less than min_free_disk_mb ({least_mb:g}): nothing new is accepted"
+            return [Obstacle("store", "", "GW-S021", text)]
+        return []
 
     async def find(self, name: str, *, with_text: bool = False) -> tuple[list[PartView], list[JournalEntry]]:
         """Return the parts of a message and everything the journal holds about them, by id or its beginning."""

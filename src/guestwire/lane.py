@@ -13,6 +13,7 @@ from guestwire.model import Errand, GuestRef, PartId, PartState
 from guestwire.policy import check
 from guestwire.policy.breaker import Breaker
 from guestwire.policy.pace import Key, Pace, Slot
+from guestwire.policy.recent import Recent
 from guestwire.settings import RetrySettings
 from guestwire.store.base import Head, LaneRow, Sending
 from guestwire.transports.base import LaneInfo, Transport
@@ -68,6 +69,10 @@ class Route(msgspec.Struct):
 
     lanes: int = 0
     """Of its lanes, so many are in memory."""
+    in_flight: int = 0
+    """Parts on the wire now."""
+    recent: Recent = msgspec.field(default_factory=Recent)
+    """Attempts of the last minute: ``sent``, and by how they ended."""
     held: dict[GuestRef, None] = msgspec.field(default_factory=dict)
     """Lanes that wait for the breaker."""
     backlog: bool = True

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -38,7 +39,9 @@ from guestwire.model import (
     PartState,
     SessionChanged,
 )
+from guestwire.policy.forecast import checks_s
 from guestwire.policy.pace import Key
+from guestwire.settings import VERSION
 from guestwire.steering import STORE_RETRY_S, Steering
 from guestwire.store.base import Change, Expire, Head, Hear, LaneRow, Note, Realign, Step, StepResult, Use
 from guestwire.store.sqlite import SqliteStore
@@ -58,6 +61,7 @@ from guestwire.transports.base import (
     TransportEvent,
     Uploaded,
 )
+from guestwire.vitals import DestinationVitals, Trouble, Vitals
 
 logger = logging.getLogger("guestwire.relay")
 
@@ -109,8 +113,70 @@ class Relay(Steering):
 
     def stop(self) -> None:
         """Begin nothing new; `run` returns when what is in flight has its outcome, or after `shutdown_s`."""
-        self._stopping = True
+        if not self._stopping:
+            self._stopping = True
+            self._stop_by = self._clock.now() + self._settings.shutdown_s
         self._wake.set()
+
+    @property
+    def turned_at(self) -> float:
+        """When its loop turned last, in seconds since the epoch."""
+        return self._turned_at
+
+    def vitals(self) -> Vitals:
+        """Say how it goes."""
+        now = self._clock.now()
+        checking: dict[str, tuple[int, int]] = dict.fromkeys(self.routes, (0, 0))
+        for lane in self._lanes.values():
+            if lane.head is not None and lane.head.state is PartState.CHECKING:
+                count, apart = checking[lane.route.name]
+                checking[lane.route.name] = count + 1, apart + (not lane.route.transport.can_look(lane.guest))
+        error = None if self._store_error is None else self._store_error[0]
+        return Vitals(
+            pid=os.getpid(),
+            fence=self._fence,
+            version=VERSION,
+            started_at=self._started_at,
+            at=now,
+            turned_at=self._turned_at,
+            stopping=self._stopping,
+            in_flight=self.in_flight,
+            store=None if error is None else Trouble(error.code, error.message),
+            destinations={
+                name: self._destination_vitals(route, *checking[name], now) for name, route in self.routes.items()
+            },
+        )
+
+    def _destination_vitals(self, route: Route, checking: int, apart: int, now: float) -> DestinationVitals:
+        """Say how it goes with a destination; of the lanes in check, `apart` have no session yet to look from."""
+        pace, breaker, shared = route.pace, route.breaker, route.shared
+        binding = pace.binding(now)
+        held_until = float("inf") if binding is None else pace.held_until(binding)
+        figures = route.transport.figures()
+        if shared is None:
+            bound, count, requests = pace.limit("connects_per_min"), apart, 1
+        else:
+            bound, count, requests = pace.limit("requests_per_min"), checking, 2
+        per_min = None if bound is None else bound.count
+        return DestinationVitals(
+            trouble=None if route.trouble is None else Trouble(route.trouble.code, route.trouble.message),
+            breaker=breaker.state,
+            breaker_until=None if breaker.is_closed else breaker.until,
+            binding=binding,
+            binding_until=None if held_until == float("inf") else held_until,
+            lanes=route.lanes,
+            backlog=route.backlog,
+            waiting=int(figures.get("connects_waiting", 0)) if shared is None else len(shared.waiting),
+            held=len(route.held),
+            in_flight=route.in_flight,
+            checking=checking,
+            checks_s=checks_s(count, per_min=per_min, requests=requests, settle_s=self._settings.settle_s)
+            if checking
+            else None,
+            last_min=route.recent.per_min(now),
+            limits_held=dict(pace.held),
+            figures=figures,
+        )
 
     async def run(self) -> None:
         """Relay until stopped. The caller holds the relay lock of the store."""
@@ -126,9 +192,10 @@ class Relay(Steering):
         deadline: float | None = None
         try:
             while True:
+                self._turned_at = self._clock.now()
                 self._absorb()
                 if self._stopping:
-                    deadline = deadline or self._clock.now() + self._settings.shutdown_s
+                    deadline = self._stop_by
                     if not self.in_flight or self._clock.now() >= deadline:
                         break
                 else:
@@ -300,25 +367,26 @@ class Relay(Steering):
 
     async def _commit(self, step: Step) -> StepResult:
         now, fence = self._clock.now(), self._fence
-        return await self._writer.write(lambda store: store.step(step, fence=fence, now=now))
+        result = await self._writer.write(lambda store: store.step(step, fence=fence, now=now))
+        if step.changes or step.begins:
+            self._store_error = None
+        return result
 
     async def _commit_later(self, changes: list[Change], begins: list[GuestRef], error: StoreError) -> StepResult:
         """The store failed: nothing is known to be written, so nothing leaves; the outcomes are tried again."""
         self._hot.update(dict.fromkeys(begins))
-        until = float("inf")
         while True:
             self._store_failed(error)
             self._wake.clear()
             await self._clock.wait(self._wake, self._clock.now() + STORE_RETRY_S)
-            if self._stopping:
-                until = min(until, self._clock.now() + self._settings.shutdown_s)
+            self._turned_at = self._clock.now()
             try:
                 if error.code in ROW_ERRORS:
                     return await self._commit_singly(changes)
                 return await self._commit(Step(changes, []))
             except StoreError as again:
                 error = again
-            if self._clock.now() + STORE_RETRY_S > until:
+            if self._clock.now() + STORE_RETRY_S > self._stop_by:
                 # The last words are `_flush`'s; if it fails too, what was on its way is checked at the next start.
                 self._changes = changes + self._changes
                 return StepResult([], {}, [])
@@ -345,7 +413,9 @@ class Relay(Steering):
             self._hot[row.guest_ref] = None
         return StepResult([], lanes, entries)
 
-    def _store_failed(self, error: StoreError) -> None:
+    def _store_failed(self, error: StoreError, *, reading: bool = False) -> None:
+        if error.code not in ROW_ERRORS:
+            self._store_error = error, reading
         logger.error("the store failed: %s", error, extra={"action": "store_failed", "code": error.code})
 
     def _stepped(self, result: StepResult) -> None:
@@ -364,6 +434,8 @@ class Relay(Steering):
             lane.head = lane.check = None
             lane.settled = lane.replaced = False
             self.in_flight += 1
+            lane.route.in_flight += 1
+            lane.route.recent.note("sent", self._turned_at)
             slot, lane.slot = lane.slot, None
             lane.route.transport.send(
                 Attempt(
@@ -452,9 +524,12 @@ class Relay(Steering):
         try:
             await self._look_for_work()
         except StoreError as error:
-            self._store_failed(error)
+            self._store_failed(error, reading=True)
             self._search_again()
             self._poll_at = self._work_at = self._clock.now() + STORE_RETRY_S
+        else:
+            if self._store_error is not None and self._store_error[1]:
+                self._store_error = None
 
     async def _look_for_work(self) -> None:
         """Take lanes into memory that became due, by time or because some process submitted to them."""

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from guestwire.clock import Clock
-from guestwire.errors import GuestWireError
+from guestwire.errors import GuestWireError, StoreError
 from guestwire.lane import OVERTAKING, Lane, Route, SharedWindows, next_errand
 from guestwire.model import (
     Accepted,
@@ -134,6 +134,12 @@ class Steering:
         self._changes: list[Change] = []
         self._wake = asyncio.Event()
         self._stopping = False
+        #: When it gives up waiting for what is in flight; infinity while it is not to stop.
+        self._stop_by = float("inf")
+        #: When it began, and when its loop turned last.
+        self._started_at = self._turned_at = clock.now()
+        #: What the store said last instead of doing its work, and whether it was only to be read.
+        self._store_error: tuple[StoreError, bool] | None = None
         #: Journal entries up to here have been seen and told.
         self._seen_seq = 0
         self._next_due_at: float | None = None
@@ -165,7 +171,9 @@ class Steering:
         lane.sending = None
         lane.stale = True
         self.in_flight -= 1
+        lane.route.in_flight -= 1
         now = self._clock.now()
+        lane.route.recent.note(type(outcome).__name__.lower(), now)
         lane.route.place_freed()
         if isinstance(outcome, Throttled):
             self._pause_scope(lane, outcome, now)

@@ -7,7 +7,7 @@ import contextlib
 import difflib
 import signal
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +20,7 @@ from guestwire.client import GuestWire, Status
 from guestwire.errors import AuthenticationError, ConfigError, NotFound
 from guestwire.model import RECEIPT_STATES, JournalEntry, PartBody, PartId, PartState, Reply
 from guestwire.store.base import PartView
+from guestwire.vitals import DestinationVitals
 
 #: `--what` to the beginnings of journal events.
 KINDS: dict[str, tuple[str, ...]] = {
@@ -167,6 +168,12 @@ def _say_status(picture: Status) -> None:
         )
         nobody += f": 'guestwire up' with {' or '.join(dict.fromkeys(ways))} sends what waits"
     relay = {"here": "this process", "none": nobody}.get(picture.relay, f"process {picture.relay_pid}")
+    vitals = picture.vitals
+    if vitals is not None:
+        relay += f", up {show.ago(vitals.at - vitals.started_at)}, {vitals.in_flight:,} in flight"
+        relay += ", stopping" if vitals.stopping else ""
+    elif picture.relay != "none":
+        relay += ", which says nothing of itself at the moment"
     show.out(f"store     {picture.folder} ({store.kind})")
     show.out(f"relay     {relay}")
     show.out(f"parts     {summary(store.parts)}")
@@ -176,8 +183,36 @@ def _say_status(picture: Status) -> None:
     if store.held:
         show.out(f"held      {store.held} of batches that were not stored whole: run the same 'guestwire batch' again")
     show.out(f"doubles   {store.possible_duplicates} possible, {store.duplicates_seen} seen")
-    for name, states in store.destinations.items():
-        show.out(f"  {name}: {summary(states)}")
+    if vitals is not None and vitals.store is not None:
+        show.out(f"trouble   {show.printable(str(vitals.store))}; tried again every second")
+    destinations = {} if vitals is None else vitals.destinations
+    for name in dict.fromkeys((*store.destinations, *destinations)):
+        show.out(f"  {name}: {summary(store.destinations.get(name, {}))}")
+        if vitals is not None and name in destinations:
+            for line in _vital_lines(destinations[name], vitals.at):
+                show.out(f"    {line}")
+
+
+def _vital_lines(of: DestinationVitals, now: float) -> Iterator[str]:
+    """What the relay says of a destination: first what keeps its messages, then how it goes."""
+    if of.trouble is not None:
+        yield f"trouble   {show.printable(str(of.trouble))}"
+    if of.breaker_until is not None:
+        state = "one try is on its way" if of.breaker == "half_open" else f"the next try {_in(of.breaker_until - now)}"
+        yield f"breaker   {of.breaker.replace('_', ' ')}: {state}, {show.counted(of.held, 'guest')} behind it"
+    if of.binding is not None:
+        when = "as soon as an answer comes" if of.binding_until is None else _in(of.binding_until - now)
+        yield f"limit     {of.binding} binds; the next place {when}"
+    if of.checks_s is not None:
+        yield f"checks    {show.counted(of.checking, 'unknown outcome')} to look up, {show.ago(of.checks_s)} at least"
+    lanes = show.counted(of.lanes, "guest") + (" and more" if of.backlog else "")
+    yield f"busy      {lanes}, {of.waiting:,} in line, {of.in_flight:,} in flight"
+    if of.last_min:
+        yield f"last min  {summary(of.last_min)}"
+
+
+def _in(seconds: float) -> str:
+    return f"in {show.ago(seconds)}" if seconds > 0 else "now"
 
 
 async def tail(where: Place, *, guest: str | None, what: Sequence[str], text: bool, as_json: bool) -> int:

@@ -64,6 +64,24 @@ def forecast(
     )
 
 
+def checks_s(count: int, *, per_min: int | None, requests: int, settle_s: float) -> float:
+    """
+    Estimate how long it takes at least until so many unknown outcomes are settled.
+
+    Each takes requests of the kind that `per_min` bounds (a connection, or looks at a conversation), and is believed to
+    be absent only after two looks, each after a pause.
+
+    Args:
+        count: How many.
+        per_min: The bound, for all of them together; None: there is none.
+        requests: How many each of them takes.
+        settle_s: The pause before each look, in seconds.
+    """
+    if not count:
+        return 0.0
+    return 2 * settle_s + (0.0 if per_min is None else 60.0 * count * requests / per_min)
+
+
 def _token(counts: list[int], limits: Limits, echo_s: float) -> tuple[float, str]:
     """How long all messages of a token take, and what decides it."""
     total = sum(counts)

@@ -54,6 +54,7 @@ class Slot:
 
     def __init__(self, pace: Pace, keys: tuple[Key, ...]) -> None:
         self._pace: Pace | None = pace
+        #: Those that are counted.
         self.keys = keys
 
     def answered(self, now: float) -> None:
@@ -123,6 +124,8 @@ class Pace:
         #: How often each limit was the one that said no: in all, and lately.
         self.held: Counter[str] = Counter()
         self._lately: tuple[int, Counter[str], Counter[str]] = (0, Counter(), Counter())
+        #: Until when each limit held the one whom it held last.
+        self._held_until: dict[str, float] = {}
 
     def admits(self, keys: tuple[Key, ...], now: float) -> Held | None:
         """Say whether a use may start now; if not, which limit binds and until when."""
@@ -134,12 +137,25 @@ class Pace:
         if binding is not None:
             self.held[binding.limit] += 1
             self._held_in(now)[binding.limit] += 1
+            self._held_until[binding.limit] = binding.until
         return binding
 
     def binding(self, now: float) -> str | None:
         """Name the limit that holds most of those who want to go; None where nothing holds anybody."""
         held = self._held_in(now) + self._lately[1]
         return max(held, key=lambda name: held[name]) if held else None
+
+    def held_until(self, name: str) -> float:
+        """Until when a limit held the one whom it held last; infinity: until an answer frees a place."""
+        return self._held_until.get(name, float("-inf"))
+
+    def limit(self, name: str) -> Limit | None:
+        """Return a limit by name; None where it is not kept."""
+        return self._limits.get(name)
+
+    def retune(self, limits: list[Limit]) -> None:
+        """Keep other limits from now on. What was used counts on; what is in flight keeps the places that it has."""
+        self._limits = {limit.name: limit for limit in limits}
 
     def _held_in(self, now: float) -> Counter[str]:
         """Return who was held in the present stretch of time; the one before it is kept beside it."""
@@ -153,10 +169,11 @@ class Pace:
         """Take a slot in every window. Whoever asked `admits` first stays under every limit."""
         if len(self._windows) > self._sweep_at:
             self._sweep(now)
-        for key in keys:
-            if key[0] in self._limits:
-                self._window(key).in_flight += 1
-        return Slot(self, keys)
+        # Which limits are kept may change while it is on its way: it gives back what it took.
+        counted = tuple(key for key in keys if key[0] in self._limits)
+        for key in counted:
+            self._window(key).in_flight += 1
+        return Slot(self, counted)
 
     def room(self, keys: tuple[Key, ...], now: float) -> int:
         """Return how many uses of these windows may start now."""
@@ -205,13 +222,14 @@ class Pace:
         return window
 
     def _answered(self, keys: tuple[Key, ...], now: float) -> None:
-        for window in self._of(keys):
+        for key in keys:
+            window = self._window(key)
             window.in_flight -= 1
             window.used_at.append(now)
 
     def _unused(self, keys: tuple[Key, ...]) -> None:
-        for window in self._of(keys):
-            window.in_flight -= 1
+        for key in keys:
+            self._window(key).in_flight -= 1
 
     def _of(self, keys: tuple[Key, ...]) -> Iterator[_Window]:
         return (self._window(key) for key in keys if key[0] in self._limits)

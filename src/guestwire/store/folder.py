@@ -4,6 +4,7 @@ The folder of a store: what lies in it, whether it may be used, and who is the r
     store.db     messages, parts, journal (WAL: also store.db-wal, store.db-shm)
     keys.db      the guests' keys; never part of a backup
     relay.lock   held by the one process that sends
+    relay.json   what it says of itself, for `status`; worth nothing without it
 """
 
 from __future__ import annotations
@@ -133,6 +134,11 @@ class RelayLock:
             os.ftruncate(fd, 0)
             os.write(fd, f"{os.getpid()}\n".encode())
         return True
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this process relays."""
+        return self._fd is not None
 
     def is_held_elsewhere(self) -> bool:
         """Whether another process relays. Asks without taking: a moment's lock would turn a real relay away."""

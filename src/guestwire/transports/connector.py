@@ -109,6 +109,11 @@ class Connector:
         #: Handshakes begun.
         self.connects = 0
 
+    @property
+    def waiting(self) -> int:
+        """How many want to be connected and have to wait."""
+        return len(self._queue)
+
     def ask(self, line: Line) -> None:
         """Connect a line as soon as the limits admit it. Asking for one that is connected changes nothing."""
         line.asked = True

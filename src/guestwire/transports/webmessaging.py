@@ -198,6 +198,7 @@ class WebMessagingTransport(Sessions):
         connected = sum(line.ws is not None for line in self._lines.values())
         return {
             "connects": float(self._connector.connects),
+            "connects_waiting": float(self._connector.waiting),
             "reconnects": float(self._reconnects),
             "history_reads": float(self._reads.history_reads),
             "frames_unexpected": float(self._unexpected),
