@@ -245,7 +245,7 @@ class Steering:
                     "destination %s fails: nothing is begun for %.1f s",
                     route.name,
                     until - now,
-                    extra={"action": "destination_tripped"},
+                    extra={"action": "destination_tripped", "destination": route.name},
                 )
                 detail = {"destination": route.name, "until": until, "reason": getattr(outcome, "reason", "")}
                 self._changes.append(Note("destination.tripped", None, None, detail))

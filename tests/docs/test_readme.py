@@ -85,6 +85,9 @@ def test_commands_on_the_pages_exist(page: Path) -> None:
         for line in re.findall(r"^\$ guestwire (.*)$", block, re.MULTILINE):
             words = shlex.split(line.split(" | ")[0].split("  #")[0])
             command, used = root, []
+            takes_value = {name: not each.is_flag for each in root.params for name in each.opts}
+            while words and words[0] in takes_value and words[0] != "--version":
+                del words[: 1 + takes_value[words[0]]]
             while words and words[0] in getattr(command, "commands", {}):
                 used.append(words.pop(0))
                 command = command.commands[used[-1]]

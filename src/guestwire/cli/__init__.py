@@ -45,6 +45,6 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if os.environ.get("GUESTWIRE_DEBUG"):
             raise
-        show.say(f"error: an unexpected {type(error).__name__} [GW-X001]")
+        show.say(f"error: an unexpected {type(error).__name__} [GW-X001]", show.ERROR)
         show.say("  set GUESTWIRE_DEBUG=1 to see where, and please report it; what was queued stays queued")
         return 1

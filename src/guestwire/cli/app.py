@@ -66,7 +66,7 @@ def call(arguments: list[str]) -> int:
     try:
         result = app(args=arguments, standalone_mode=False, prog_name="guestwire")
     except USAGE_ERROR as error:
-        show.say(f"error: {error.format_message()} [GW-U001]")
+        show.say(f"error: {error.format_message()} [GW-U001]", show.ERROR)
         context = getattr(error, "ctx", None)
         show.say(f"  see '{context.command_path if context else 'guestwire'} --help'")
         return 2
@@ -90,18 +90,27 @@ def _main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version.")
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="The log of the inside, on stderr.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="The log of the inside, on stderr: --log-level info.")
+    ] = False,
+    log_format: Annotated[
+        str | None, typer.Option("--log-format", metavar="text|json", help="Of the log; json: all of stderr.")
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning, error or off.")
+    ] = None,
 ) -> None:
     import logging
 
+    from guestwire.cli import logs
+
+    if log_format is not None:
+        one_of("--log-format", log_format, ("text", "json"))
+    if log_level is not None:
+        one_of("--log-level", log_level, logs.LEVELS)
     # Without a handler Python would print the library's records, tracebacks among them, in the middle of our lines.
     logging.getLogger().addHandler(logging.NullHandler())
-    if verbose:
-        lines = logging.StreamHandler()
-        lines.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
-        logging.getLogger().addHandler(lines)
-        logging.getLogger().setLevel(logging.INFO)
-        logging.getLogger("picows").setLevel(logging.WARNING)
+    logs.wish(log_format, log_level or ("info" if verbose else None))
 
 
 # --- sending ---

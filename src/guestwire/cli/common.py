@@ -56,7 +56,10 @@ class Place(msgspec.Struct, frozen=True):
 
 def settings() -> Loaded:
     """Read the settings, and say what is odd about them."""
+    from guestwire.cli import logs
+
     loaded = load()
+    logs.configure(loaded.settings.log)
     for warning in loaded.warnings:
         show.warn(warning)
     return loaded

@@ -7,7 +7,7 @@ import datetime
 import os
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +22,13 @@ EXIT_CODES: tuple[tuple[type[GuestWireError], int], ...] = (
     (StoreError, 4),
     (NotFound, 2),
 )
+
+
+#: Levels of what is said, as `logging` numbers them.
+INFO, WARNING, ERROR = 20, 30, 40
+
+#: Takes what is said, in place of stderr, with its level and what belongs to it: where stderr is read by machines.
+voice: Callable[[int, str, Mapping[str, str]], None] | None = None
 
 
 class ReaderGone(Exception):
@@ -48,8 +55,11 @@ def out(text: str = "") -> None:
         raise ReaderGone from None
 
 
-def say(text: str) -> None:
+def say(text: str, level: int = INFO) -> None:
     """A line for the person, not for the pipe. Nobody's work ends because nobody reads it."""
+    if voice is not None:
+        voice(level, text.strip(), {})
+        return
     with contextlib.suppress(BrokenPipeError):
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
@@ -66,6 +76,9 @@ SHOWN = 20
 
 def error(problem: GuestWireError) -> None:
     """What, why, what to do."""
+    if voice is not None:
+        voice(ERROR, problem.message, {"code": problem.code, "hint": problem.hint})
+        return
     is_file = problem.code == "GW-R003"
     if isinstance(problem, Rejected) and (is_file or len(problem.findings) > 1):
         findings = problem.findings
@@ -85,6 +98,9 @@ def error(problem: GuestWireError) -> None:
 
 def warn(text: str) -> None:
     """Something the person should know."""
+    if voice is not None:
+        voice(WARNING, text, {})
+        return
     say(f"warning: {printable(text)}")
 
 

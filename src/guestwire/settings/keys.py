@@ -12,6 +12,7 @@ from guestwire.errors import ConfigError
 from guestwire.settings.tree import (
     Ambient,
     Destination,
+    LogSettings,
     RelaySettings,
     Section,
     SinkSettings,
@@ -51,6 +52,7 @@ def known_keys() -> Mapping[str, Key]:
     walk("store", StoreSettings)
     walk("relay", RelaySettings)
     walk("sinks", SinkSettings)
+    walk("log", LogSettings)
     return keys
 
 

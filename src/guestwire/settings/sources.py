@@ -60,6 +60,7 @@ from guestwire.settings.tree import (
     Ambient,
     Destination,
     Limits,
+    LogSettings,
     RelaySettings,
     ReplyForwarding,
     Section,
@@ -204,6 +205,7 @@ class _Loading:
             store=self._section("store", StoreSettings, path=_state_folder(self.environ, self.home)),
             relay=self._section("relay", RelaySettings),
             sinks=SinkSettings(replies=self._section("sinks.replies", ReplyForwarding, ambient=ambient)),
+            log=self._section("log", LogSettings),
         )
         self._warn_about(destinations)
         return Loaded(settings=settings, origins=self.origins, warnings=self.warnings, files=self.files)

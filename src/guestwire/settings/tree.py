@@ -625,6 +625,15 @@ class SinkSettings(Section, frozen=True, kw_only=True):
     replies: ReplyForwarding = ReplyForwarding()
 
 
+class LogSettings(Section, frozen=True, kw_only=True):
+    """What a command writes of its inside, on stderr. Programs that import guestwire configure their own logging."""
+
+    format: Literal["text", "json"] = "text"
+    """A line for people, or an object; with ``json`` everything on stderr is one."""
+    level: Literal["debug", "info", "warning", "error", "off"] | None = None
+    """The least that is written; None: ``warning`` in JSON, ``off`` in text."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be set."""
 
@@ -632,6 +641,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store: StoreSettings
     relay: RelaySettings = RelaySettings()
     sinks: SinkSettings = SinkSettings()
+    log: LogSettings = LogSettings()
 
 
 # --- choosing a destination ---

@@ -224,7 +224,7 @@ class Connector:
             self._unreachable(line, f"{type(error).__name__}: {error}"[:200])
         except Exception as error:
             # A handshake that ends in a way nobody foresaw must not leave the lane without a next try.
-            logger.exception("a handshake failed", extra={"action": "connect_failed", "guest": line.guest})
+            logger.exception("a handshake failed", extra={"action": "connect_failed", "guest_ref": line.guest})
             self._unreachable(line, type(error).__name__)
         else:
             self._door.succeeded()

@@ -127,7 +127,7 @@ class Histories:
             reason, retry_s = error.reason, error.retry_s
         except Exception as error:
             # A history that nobody foresaw must not leave the check waiting for ever.
-            logger.exception("a history could not be read", extra={"action": "history_failed", "guest": line.guest})
+            logger.exception("a history could not be read", extra={"action": "history_failed", "guest_ref": line.guest})
             reason, retry_s = type(error).__name__, 5.0
         else:
             # Oldest first, as it was said. What is known already the store knows by its name.

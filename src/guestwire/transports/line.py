@@ -250,7 +250,7 @@ class Line(WSListener):
             self.owner.drain(self)
         except Exception:
             # A bug of ours must not run through picows, which would drop the reason with the socket.
-            logger.exception("a frame could not be handled", extra={"action": "line_failed", "guest": self.guest})
+            logger.exception("a frame could not be handled", extra={"action": "line_failed", "guest_ref": self.guest})
             self.hang_up("an error of our own", WSCloseCode.INTERNAL_ERROR)
 
     def hang_up(self, reason: str, code: WSCloseCode = WSCloseCode.OK) -> None:
