@@ -126,6 +126,10 @@ class Vault:
             with self._transaction():
                 self._db.executemany("INSERT INTO guest_keys VALUES (?, ?, ?)", rows)
 
+    def guests(self) -> set[GuestRef]:
+        """Return all who have a key."""
+        return {GuestRef(str(guest)) for (guest,) in self._db.execute("SELECT guest_ref FROM guest_keys")}
+
     def _key(self, guest: GuestRef) -> AESGCM:
         key = self._keys.get(guest)
         if key is None:

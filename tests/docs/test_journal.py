@@ -17,7 +17,7 @@ FAMILIES = (
 )
 EVENT = re.compile(rf"({FAMILIES})\.[a-z_]+")
 #: What reads like an event and is something else: a file, a setting's file, a rule for messages.
-OTHERS = {"relay.lock", "relay.json", "config.toml", "guest.empty", "guest.id_type"}
+OTHERS = {"relay.lock", "relay.json", "config.toml", "guest.empty", "guest.id_type", "replies.body"}
 
 
 def events_in_source() -> set[str]:

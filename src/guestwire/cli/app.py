@@ -32,6 +32,7 @@ from guestwire.cli.common import (
     usage,
 )
 from guestwire.cli.emulating import emulate_app
+from guestwire.cli.storing import store_app
 from guestwire.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ config_app = typer.Typer(name="config", help="Look at the settings.", rich_marku
 app.add_typer(messages_app)
 app.add_typer(guests_app)
 app.add_typer(config_app)
+app.add_typer(store_app)
 app.add_typer(emulate_app)
 
 
@@ -61,7 +63,7 @@ USAGE_ERROR: Any = typer.BadParameter.__base__
 
 def call(arguments: list[str]) -> int:
     """Run the command that the arguments name; returns its exit code."""
-    if not arguments or arguments in (["messages"], ["guests"], ["config"]):
+    if not arguments or arguments in (["messages"], ["guests"], ["config"], ["store"]):
         arguments = [*arguments, "--help"]
     try:
         result = app(args=arguments, standalone_mode=False, prog_name="guestwire")

@@ -18,6 +18,8 @@ from guestwire.vault import Vault
 
 #: A file that no message names is kept so long, in seconds: its message may be about to be committed.
 ORPHAN_LIFE_S = 3600.0
+#: What the seal adds to a file: a nonce, and the tag of AES-GCM.
+SEAL_BYTES = 12 + 16
 
 
 class Blobs:

@@ -18,6 +18,8 @@ from guestwire.vault import Vault
 
 SQL = statements()
 Row = tuple[Any, ...]
+#: What a store's keys digest, so that it knows them again.
+KEYS_PROOF = "proof"
 _body_decoder = msgspec.json.Decoder(PartBody)
 
 
@@ -79,7 +81,7 @@ class Connection:
 
     def _require_own_keys(self) -> None:
         """A lost or foreign `keys.db` must not be taken for a new one: old rows could never be read again."""
-        proof = self._vault.index("proof").hex()
+        proof = self._vault.index(KEYS_PROOF).hex()
         known = self._meta("keys")
         if known is None:
             with self.transaction():

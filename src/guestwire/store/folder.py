@@ -2,9 +2,11 @@
 The folder of a store: what lies in it, whether it may be used, and who is the relay.
 
     store.db     messages, parts, journal (WAL: also store.db-wal, store.db-shm)
-    keys.db      the guests' keys; never part of a backup
+    blobs/       files of messages
+    keys.db      the guests' keys; no part of a backup unless it is asked for
     relay.lock   held by the one process that sends
     relay.json   what it says of itself, for `status`; worth nothing without it
+    files.lock   held by whoever copies files, or removes them
 """
 
 from __future__ import annotations
@@ -56,13 +58,9 @@ class Folder:
                 code="GW-S001",
                 hint="set store.path (or --store) to a folder that you may write to",
             )
-        kind = file_system(self.path, Path("/proc/self/mountinfo"))
-        if kind in NETWORK_FILE_SYSTEMS:
-            raise StoreError(
-                f"the data folder '{self.path}' lies on a network file system ({kind}), where locks cannot be trusted",
-                code="GW-S002",
-                hint="use a local disk; to share a store between machines, share a service that owns it",
-            )
+        refuse_network_disk(
+            self.path, "use a local disk; to share a store between machines, share a service that owns it"
+        )
         if str(self.path.resolve()).startswith(("/tmp/", "/var/tmp/", "/dev/shm/")):  # noqa: S108 - the point is to warn
             self.warnings.append(
                 f"the data folder '{self.path}' lies in a temporary place: what is queued may not survive a reboot"
@@ -80,6 +78,30 @@ class Folder:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(fd)
+
+    @contextlib.contextmanager
+    def keeping_files(self) -> Iterator[None]:
+        """Let nobody remove a file of a message meanwhile: they are being copied. Several may."""
+        fd = os.open(self.path / "files.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH)
+            yield
+        finally:
+            os.close(fd)
+
+    @contextlib.contextmanager
+    def removing_files(self) -> Iterator[bool]:
+        """Say whether files of messages may be removed; while they are being copied, they may not. Never waits."""
+        fd = os.open(self.path / "files.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
         finally:
             os.close(fd)
 
@@ -204,6 +226,17 @@ def file_system(path: Path, mountinfo: Path) -> str:
         if len(mount) >= longest and path.is_relative_to(mount):
             longest, kind = len(mount), right.split()[0]
     return kind
+
+
+def refuse_network_disk(path: Path, hint: str) -> None:
+    """Refuse a folder whose file system's locks cannot be trusted."""
+    kind = file_system(path, Path("/proc/self/mountinfo"))
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise StoreError(
+            f"the data folder '{path}' lies on a network file system ({kind}), where locks cannot be trusted",
+            code="GW-S002",
+            hint=hint,
+        )
 
 
 def migrations() -> list[tuple[int, str]]:

@@ -162,10 +162,7 @@ class Lanes(Connection):
         if head is None:
             self._run("lane", (None, 5, guest_ref, None, 5))
             return None
-        due_at = head.due_at if head.state in (PartState.QUEUED, PartState.CHECKING) else None
-        if due_at is not None and head.attempt == 0 and due_at == head.queued_at:
-            # Due since it came, so its place may be earlier than that: where there are too many lanes, these go first.
-            due_at = turn_at(due_at, head.priority) - turn_at(0.0, LOWEST)
+        due_at = ready_at(head.state, head.due_at, head.attempt, head.queued_at, head.priority)
         self._run("lane", (due_at, head.priority, guest_ref, due_at, head.priority))
         return head
 
@@ -203,3 +200,13 @@ class Lanes(Connection):
             return self._open_body(guest_ref, part_id, sealed)
         except StoreError:
             return None
+
+
+def ready_at(state: PartState, due_at: float, attempt: int, queued_at: float, priority: int) -> float | None:
+    """Return the place of a lane in the ready index, by its head; None: nothing happens to it by itself."""
+    if state not in (PartState.QUEUED, PartState.CHECKING):
+        return None
+    if attempt == 0 and due_at == queued_at:
+        # Due since it came, so its place may be earlier than that: where there are too many lanes, these go first.
+        return turn_at(due_at, priority) - turn_at(0.0, LOWEST)
+    return due_at

@@ -60,7 +60,9 @@ class SqliteStore(Interventions):
         for guest_ref in self._later(now):
             self._realign(guest_ref, now)
             self._settle_lane(guest_ref)
-        self._blobs.sweep({digest for (digest,) in self._rows("blobs", ())}, time.time())
+        with self._folder.removing_files() as may:
+            if may:
+                self._blobs.sweep({digest for (digest,) in self._rows("blobs", ())}, time.time())
         self._note(now, "relay.started", None, None, {"fence": fence, "left_sending": len(left)})
         self._entries.clear()
         return fence
