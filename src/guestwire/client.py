@@ -45,7 +45,7 @@ from guestwire.model import (
 from guestwire.policy.order import Reorder
 from guestwire.protocol.openmessaging import RECEIPT_REASONS
 from guestwire.receiving import Receiver, WebhookAnswer
-from guestwire.relay import Relay
+from guestwire.relay import STORE_GONE, Relay
 from guestwire.routes import caller_of, routes_of
 from guestwire.settings import Destination, RelaySettings, StoreSettings, ad_hoc, ambient_of, choose, load
 from guestwire.store.base import Intake, PartView, StoreStatus
@@ -288,7 +288,7 @@ class GuestWire:
                         await self._make_relay().run()
                         return
                     except StoreError as error:
-                        if error.code == "GW-S008":
+                        if error.code == "GW-S008" or error.code in STORE_GONE:
                             raise
                         logger.error("the relay starts again: %s", error, extra={"action": "relay_restarts"})
                         self._relay = None

@@ -75,6 +75,8 @@ JOURNAL_SLICE = 5_000
 REMEMBERED_S = 60.0
 #: Errors of one row, not of the store: trying again cannot help.
 ROW_ERRORS = frozenset({"GW-S011", "GW-S012"})
+#: The store is another one by now: there is nothing to come back to.
+STORE_GONE = frozenset({"GW-S004", "GW-S034"})
 #: Guests are visited for replies so many at a time, and looked for so often, in seconds.
 VISITS_AT_ONCE = 50
 VISIT_EVERY_S = 5.0
@@ -386,6 +388,8 @@ class Relay(Steering):
                 return await self._commit(Step(changes, []))
             except StoreError as again:
                 error = again
+            if error.code in STORE_GONE:
+                raise error
             if self._clock.now() + STORE_RETRY_S > self._stop_by:
                 # The last words are `_flush`'s; if it fails too, what was on its way is checked at the next start.
                 self._changes = changes + self._changes
@@ -524,6 +528,8 @@ class Relay(Steering):
         try:
             await self._look_for_work()
         except StoreError as error:
+            if error.code in STORE_GONE:
+                raise
             self._store_failed(error, reading=True)
             self._search_again()
             self._poll_at = self._work_at = self._clock.now() + STORE_RETRY_S

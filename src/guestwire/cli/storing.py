@@ -113,6 +113,29 @@ def check(
     return _tell(found, as_json=as_json)
 
 
+@store_app.command()
+def migrate(to: StoreOf = None, store: Store = None, as_json: AsJson = False) -> int:
+    """
+    Bring the store to the schema of this guestwire.
+
+    Nobody may send out of it meanwhile. A backup is made first, in its folder.
+
+    \b
+    Examples:
+      guestwire store migrate
+    """
+    from guestwire.store.migration import migrate
+
+    done = migrate(_folder(place(to=to, store=store, needs_destination=False)), now=time.time())
+    if as_json:
+        show.out(show.as_json({"before": done.before, "after": done.after, "backup": done.backup and str(done.backup)}))
+    elif done.backup is None:
+        show.out(f"schema {done.after}: nothing to do")
+    else:
+        show.out(show.printable(f"schema {done.after}; as it was, at schema {done.before}: {done.backup}"))
+    return 0
+
+
 def _tell(found: Sequence[Checked], *, as_json: bool) -> int:
     for each in found:
         if as_json:

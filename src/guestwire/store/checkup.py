@@ -22,6 +22,7 @@ from guestwire.store.blobs import SEAL_BYTES, Blobs
 from guestwire.store.connection import KEYS_PROOF
 from guestwire.store.folder import Folder, migrations
 from guestwire.store.lanes import ready_at
+from guestwire.store.schema import newest
 from guestwire.vault import Vault
 
 Status = Literal["ok", "fail", "skip"]
@@ -166,15 +167,14 @@ class Examination:
         self._db.execute("BEGIN")
         try:
             version = self._value("PRAGMA user_version")
-            oldest, newest = migrations()[0][0], migrations()[-1][0]
-            if not oldest <= version <= newest:
-                reason = f"the store is at schema {version}, this guestwire knows {oldest} to {newest}"
+            oldest = migrations()[0][0]
+            if not oldest <= version <= newest():
+                reason = f"the store is at schema {version}, this guestwire knows {oldest} to {newest()}"
                 return [Checked("schema", "fail", reason, "use the guestwire that wrote it, or a newer one")]
             found = [Checked("schema", "ok", f"{version}")]
-            if version < newest:
-                found = [
-                    Checked("schema", "fail", f"{version}, and {newest} is wanted", "run 'guestwire store migrate'")
-                ]
+            if version < newest():
+                wanted = f"{version}, and {newest()} is wanted"
+                found = [Checked("schema", "fail", wanted, "run 'guestwire store migrate'")]
             for name, check, fix in self._checks:
                 found += self._made(name, check, fix)
             return found

@@ -13,7 +13,8 @@ import msgspec
 from guestwire.errors import StoreError
 from guestwire.model import GuestRef, IdMaker, JournalEntry, PartBody, PartId
 from guestwire.store.blobs import Blobs
-from guestwire.store.folder import Folder, migrations, statements
+from guestwire.store.folder import Folder, statements
+from guestwire.store.schema import bring_up, newest, require_known, require_newest, version_of
 from guestwire.vault import Vault
 
 SQL = statements()
@@ -56,28 +57,42 @@ class Connection:
         self._db.execute("PRAGMA auto_vacuum=INCREMENTAL; PRAGMA secure_delete=ON").fetchall()
         # Fetched, because apsw stops at the first row (a pragma's answer) and runs the rest when the next is asked for.
         self._db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON").fetchall()
-        known = migrations()
-        newest = known[-1][0]
-        version = self._value("PRAGMA user_version")
-        if version > newest:
+        version = version_of(self._db)
+        require_known(version, self._folder.store)
+        if version == 0:
+            bring_up(self._db, self._folder.store)
+        else:
+            require_newest(version, self._folder.store)
+        self._version = newest()
+        self._file = self._named_file()
+
+    def _named_file(self) -> tuple[int, int] | None:
+        """Return what the store's name stands for now; None: nothing."""
+        try:
+            file = self._folder.store.stat()
+        except OSError:
+            return None
+        return file.st_dev, file.st_ino
+
+    def _require_unchanged(self) -> None:
+        """
+        Refuse to write into what is not the store any more, instead of saying "queued" of what nobody will find.
+
+        Asked inside each transaction: whoever puts another store in its place, or brings it to another schema, holds
+        the lock while he does.
+        """
+        if self._named_file() != self._file:
             raise StoreError(
-                f"the store '{self._folder.store}' is at schema {version}, this guestwire knows {newest}",
+                f"'{self._folder.store}' was moved, deleted or replaced while it was in use",
+                code="GW-S034",
+                hint="start again; what was written into it before lies where it was moved to",
+            )
+        if version_of(self._db) != self._version:
+            raise StoreError(
+                f"the store '{self._folder.store}' was brought to another schema while it was in use",
                 code="GW-S004",
-                hint="use the guestwire that wrote it, or a newer one",
+                hint="start again, with the guestwire that brought it there",
             )
-        if 0 < version < known[0][0]:
-            raise StoreError(
-                f"the store '{self._folder.store}' is at schema {version}, of a guestwire before its first release",
-                code="GW-S015",
-                hint="send what it holds with the guestwire that wrote it, then begin another folder with --store",
-            )
-        for number, script in known:
-            if number > version:
-                with self.transaction():
-                    # Another process may have migrated while we waited for the lock.
-                    if self._value("PRAGMA user_version") < number:
-                        self._db.execute(script)
-                        self._db.execute(f"PRAGMA user_version={number}")
 
     def _require_own_keys(self) -> None:
         """A lost or foreign `keys.db` must not be taken for a new one: old rows could never be read again."""
@@ -103,6 +118,7 @@ class Connection:
         """Everything inside is committed to disk together, or not at all."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
+            self._require_unchanged()
             yield
         except BaseException:
             self._entries.clear()

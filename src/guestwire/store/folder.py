@@ -189,6 +189,27 @@ class RelayLock:
             self._fd = None
 
 
+@contextlib.contextmanager
+def exclusively(folder: Folder) -> Iterator[None]:
+    """
+    Let nobody relay meanwhile.
+
+    Raises:
+        StoreError: GW-S007, somebody does.
+    """
+    lock = RelayLock(folder)
+    if not lock.acquire():
+        raise StoreError(
+            f"process {lock.holder()} relays out of '{folder.path}'",
+            code="GW-S007",
+            hint="end it first; what is queued stays queued",
+        )
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 _locks: weakref.WeakSet[RelayLock] = weakref.WeakSet()
 
 
