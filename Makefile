@@ -65,6 +65,7 @@ soak: $(VENV)/.dev ## The long forms of the suites; MINUTES=10
 docs: $(VENV)/.dev ## Make the generated pages anew
 	$(BIN)/python -m tests.wire.parity
 	$(BIN)/python -m tests.docs.test_licences
+	$(BIN)/python -m tests.docs.outcomes_page
 
 lock: $(VENV)/.dev ## Pin what pyproject.toml asks for, with hashes
 	$(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 \

@@ -25,12 +25,11 @@ from guestwire.model import (
     Receipt,
     Reply,
 )
+from guestwire.policy.states import PartEvent, after
 from guestwire.store.base import Confirm
 from guestwire.store.errands import Errands
 from guestwire.store.views import Views
 
-#: A part goes on in this order, and never back. Whatever is reported after *read* or *failed* changes nothing.
-_RANK = {PartState.ACCEPTED: 0, PartState.DELIVERED: 1, PartState.READ: 2, PartState.FAILED: 2}
 _REPLY_RANK = {None: 0, "delivered": 1, "read": 2, "failed": 2}
 
 ReplyStatus = Literal["delivered", "read", "failed"]
@@ -210,8 +209,8 @@ class Facts(Errands, Views):
         self._note(now, "receipt.received", guest_ref, part_id, _receipt_detail(receipt.gateway_id, receipt))
         state = PartState(self._rows("part", (part_id,))[0][2])
         target = RECEIPT_STATES.get(receipt.status.lower())
-        if target is None or _RANK.get(target, 0) <= _RANK.get(state, 2):
-            return
+        if target is None or after(state, PartEvent(target.value)) in (None, state):
+            return  # it says no more than is known; or nothing of which the gateway has taken anything
         reason = ", ".join(receipt.reasons) if target is PartState.FAILED else None
         self._run("received", (target.value, now, reason or None, part_id))
         detail: dict[str, Any] = {"was": state.value, "gateway_time": receipt.at, "source": "receipt"}

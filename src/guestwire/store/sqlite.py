@@ -22,6 +22,7 @@ from guestwire.model import (
     PartState,
     SessionChanged,
 )
+from guestwire.policy.states import ENDINGS, PartEvent, after
 from guestwire.store.base import (
     Change,
     Confirm,
@@ -145,7 +146,7 @@ class SqliteStore(Interventions):
             or state == PartState.CHECKING
             or (state == PartState.QUEUED and isinstance(change, End) and change.unsent)
         )
-        if not as_seen or (isinstance(change, Suspect) and state == PartState.CHECKING):
+        if not as_seen or after(PartState(state), _event_of(change)) is None:
             return GuestRef(guest_ref)
         match change:
             case Requeue():
@@ -216,7 +217,7 @@ class SqliteStore(Interventions):
     def _fresh_head(self, guest_ref: GuestRef, now: float) -> Head | None:
         """Return the head of a lane with its body, after ending those that are too old to be sent."""
         while (head := self._head(guest_ref, with_body=True)) is not None:
-            if head.state is not PartState.QUEUED or head.expires_at is None or head.expires_at > now:
+            if after(head.state, PartEvent.TOO_OLD) is None or head.expires_at is None or head.expires_at > now:
                 return head
             reason = "too old before it could be sent"
             self._finish(head.part_id, guest_ref, PartState.EXPIRED, reason, now, head.attempt)
@@ -226,7 +227,7 @@ class SqliteStore(Interventions):
     def _begin(self, guest_ref: GuestRef, fence: int, now: float) -> Sending | None:
         """Write an attempt ahead: the lane's head, if it is queued and due, is *sending* from this commit on."""
         head = self._fresh_head(guest_ref, now)
-        if head is None or head.state is not PartState.QUEUED or not head.is_due(now):
+        if head is None or after(head.state, PartEvent.BEGIN) is None or not head.is_due(now):
             return None
         if head.blob is not None and head.upload_id is None:
             return None  # its file has to be at the platform first
@@ -289,3 +290,14 @@ class SqliteStore(Interventions):
         if auth is None:
             return None
         return self._vault.seal(guest_ref, f"guests.auth.{guest_ref}", msgspec.json.encode(auth))
+
+
+def _event_of(change: Requeue | Suspect | End) -> PartEvent:
+    """What a change of the relay's is in the life of a part."""
+    match change:
+        case Requeue():
+            return PartEvent.AGAIN
+        case Suspect():
+            return PartEvent.UNKNOWN
+        case End(state=state):
+            return ENDINGS[state]
