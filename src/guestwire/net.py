@@ -11,7 +11,6 @@ import asyncio
 import re
 import socket
 import ssl
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from guestwire.errors import ConfigError
+from guestwire.policy.failures import is_unsent
 from guestwire.policy.reach import address_refusal, is_allowed, refusal
 
 if TYPE_CHECKING:
@@ -385,7 +385,7 @@ def _raise_unreachable(error: BaseException, url: str) -> NoReturn:
     The words of others are left out: they may quote the URL, or what the far side wrote. Then the error itself is not
     chained either, because a traceback would print it.
     """
-    kind = NotSent if _is_before_sending(error) else Unreachable
+    kind = NotSent if is_unsent(error) else Unreachable
     # aiohttp wraps the system's error in one that prints its own objects.
     cause = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
     name, words = type(error).__name__, str(cause)[:200]
@@ -393,15 +393,3 @@ def _raise_unreachable(error: BaseException, url: str) -> NoReturn:
     if not isinstance(cause, OSError) or any(one in text for one in private for text in (str(error), words)):
         raise kind(name) from None
     raise kind(f"{name}: {words}" if words else name) from error
-
-
-def _is_before_sending(error: BaseException) -> bool:
-    """Whether the connection itself failed: name, socket, TLS or the proxy's CONNECT."""
-    # What raised the error has imported it, or is none of its errors: the short way of `read_once` must stay short.
-    aiohttp = sys.modules.get("aiohttp")
-    if aiohttp is None:
-        return False
-    # `ClientConnectorError` covers names, sockets and TLS handshakes; `ClientProxyConnectionError` is one of its kind.
-    return isinstance(
-        error, (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.ConnectionTimeoutError)
-    )

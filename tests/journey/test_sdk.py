@@ -14,6 +14,7 @@ import importlib.metadata
 import json
 import logging
 import ssl
+import sys
 import threading
 import warnings
 from collections.abc import AsyncIterator
@@ -34,6 +35,7 @@ from guestwire.transports.sdk import BESIDE, SdkCaller, sdk_caller_of, unmute_lo
 from tests.journey.far_server import SILENCE, FarServer, Request, answer
 from tests.journey.kit import PATIENCE_S, eventually, inbound, settled
 from tests.journey.test_tls import make_certificate
+from tests.unit.test_failures import check_flight
 
 pytestmark = pytest.mark.xdist_group("sdk")
 
@@ -797,3 +799,13 @@ def test_the_host_programs_loggers_speak_again(sdk: Any, monkeypatch: pytest.Mon
     assert unmute_loggers() == []
     watchdog.setLevel(logging.NOTSET)
     watchdog.propagate = True
+
+
+def test_every_exception_of_the_sdk_is_read_by_what_had_left(sdk: Any) -> None:
+    """Its own class for an answer that it does not like: before anything left, after it, with that answer in hand."""
+    rest = sys.modules["PureCloudPlatformClientV2.rest"]
+    own = [kind for kind in vars(rest).values() if isinstance(kind, type) and kind.__module__ == rest.__name__]
+    kinds = [kind for kind in own if issubclass(kind, Exception)]
+    assert sdk.rest.ApiException in kinds
+    for kind in kinds:
+        check_flight(kind(status=500, reason="x"))

@@ -18,13 +18,14 @@ from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from picows import WSError, WSInvalidStatusError, WSListener, ws_connect
+from picows import WSInvalidStatusError, WSListener, ws_connect
 
 from guestwire.clock import Clock
 from guestwire.errors import GuestWireError
 from guestwire.model import SessionState
 from guestwire.policy.breaker import Breaker
 from guestwire.policy.connect import judge_upgrade, reconnect_delay_s
+from guestwire.policy.failures import is_foreseen
 from guestwire.policy.pace import Key, Pace, Slot
 from guestwire.settings import Destination, RelaySettings
 from guestwire.transports.agenda import Agenda
@@ -220,12 +221,13 @@ class Connector:
                 f"its certificate is not trusted ({error.verify_message}); where the authority is your own, set"
                 " 'tls.ca_file' of the destination, or SSL_CERT_FILE",
             )
-        except (TimeoutError, WSError, OSError, ValueError, EOFError) as error:
-            self._unreachable(line, f"{type(error).__name__}: {error}"[:200])
         except Exception as error:
-            # A handshake that ends in a way nobody foresaw must not leave the lane without a next try.
-            logger.exception("a handshake failed", extra={"action": "connect_failed", "guest_ref": line.guest})
-            self._unreachable(line, type(error).__name__)
+            words = f"{type(error).__name__}: {error}"[:200]
+            if not is_foreseen(error):
+                # A handshake that ends in a way nobody foresaw must not leave the lane without a next try.
+                logger.exception("a handshake failed", extra={"action": "connect_failed", "guest_ref": line.guest})
+                words = type(error).__name__
+            self._unreachable(line, words)
         else:
             self._door.succeeded()
             self._tell(None)
