@@ -71,8 +71,41 @@ CODES: dict[int, Code] = {
     5000: Code(Proof.NOTHING, "unexpected error"),
 }
 
+#: Codes with which a WebSocket is closed. None of them proves anything about a message on its way: which of them the
+#: gateway gives when is not published, and no client of the vendor's tells them apart. Names are for the journal.
+#: Source: RFC 6455, 7.4.1; IANA, "WebSocket Close Code Number Registry".
+CLOSE_CODES: dict[int, str] = {
+    1000: "normal closure",
+    1001: "going away",
+    1002: "protocol error",
+    1003: "unsupported data",
+    1004: "reserved",
+    1005: "no code",
+    1006: "no close frame",
+    1007: "invalid text",
+    1008: "policy violation",
+    1009: "message too big",
+    1010: "extension missing",
+    1011: "internal error",
+    1012: "service restart",
+    1013: "try again later",
+    1014: "bad gateway",
+    1015: "TLS handshake",
+    3000: "unauthorized",
+    3003: "forbidden",
+    3008: "timeout",
+}
+
 #: 403 with one of these texts asks for a new sign-in; the message may follow it. Compared without case.
 AUTHORIZE_AGAIN = ("session authentication failed", "try to authenticate again")
+
+
+def closing(code: int) -> str:
+    """Name a close code, for the journal: `1012, service restart`. Every number that two bytes can hold has a name."""
+    if code in CLOSE_CODES:
+        return f"{code}, {CLOSE_CODES[code]}"
+    ranges = ((1000, "no code"), (3000, "unassigned"), (4000, "of a library"), (5000, "of the gateway's own"))
+    return f"{code}, {next((name for end, name in ranges if code < end), 'no code')}"
 
 
 def error_code(frame: Frame) -> int | None:

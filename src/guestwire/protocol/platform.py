@@ -15,6 +15,7 @@ Source: SDK 269 (`ErrorBody`), the vendor's pages on rate limits, answers of oth
 
 from __future__ import annotations
 
+import enum
 import re
 from base64 import b64encode
 from collections.abc import Mapping
@@ -36,8 +37,31 @@ DEFAULT_TOKEN_LIFE_S = 300.0
 #: Words of the far side that go into the journal.
 MAX_REASON = 200
 
-#: Refused before processing, and it would be again.
-_NEVER = frozenset({400, 409, 413, 415})
+
+class Says(enum.Enum):
+    """What a status says about the message that it answers."""
+
+    NEVER = "refused before processing, and it would be again"
+    THROTTLED = "refused before processing, by a limit"
+    UNSIGNED = "refused before processing: the token is not taken"
+    PLACE = "refused before processing: there is no such place"
+    FORBIDDEN = "refused before processing: a permission is missing, something on the way says no, or the message is"
+    NOT_NOW = "not taken, where it names a time to come back and that is believed"
+    NOTHING = "may have been processed"
+
+
+#: Whatever is not here says nothing; an acceptance is known by its body (`openmessaging`, `contract`).
+STATUSES: dict[int, Says] = {
+    400: Says.NEVER,
+    401: Says.UNSIGNED,
+    403: Says.FORBIDDEN,
+    404: Says.PLACE,
+    409: Says.NEVER,
+    413: Says.NEVER,
+    415: Says.NEVER,
+    429: Says.THROTTLED,
+    503: Says.NOT_NOW,
+}
 #: Names of the wire: an error that quotes one of them tells which field is wrong. Whatever else it quotes may be what
 #: somebody wrote.
 _FIELDS = frozenset(
@@ -148,21 +172,25 @@ def refusal_of(
     parsed = json_of(body)
     evidence = evidence_of(status, headers, parsed)
     reason = reason_of(status, parsed, body)
-    if status == 401:
-        return Barred("token", reason, evidence=evidence)
-    if status == 403 and parsed is not None and _code(parsed) in _PERMISSION_CODES:
-        return Barred("permission", reason, _permissions(parsed), evidence)
-    if status == 404:
-        return Barred("place", reason, evidence=evidence)
-    if status == 429:
-        return Throttled("destination", wait_s(headers, parsed, now), reason, evidence)
-    if status == 403 and parsed is None:
-        return Barred("between", reason, evidence=evidence)
-    if status == 403 or status in _NEVER:
-        return Refused(status, reason, evidence)
-    if status == 503 and trust_unavailable and headers.get("Retry-After"):
-        return Failed(reason, status, evidence, wait_s(headers, parsed, now))
-    return Unknown(reason, evidence)
+    match STATUSES.get(status, Says.NOTHING):
+        case Says.NEVER:
+            return Refused(status, reason, evidence)
+        case Says.THROTTLED:
+            return Throttled("destination", wait_s(headers, parsed, now), reason, evidence)
+        case Says.UNSIGNED:
+            return Barred("token", reason, evidence=evidence)
+        case Says.PLACE:
+            return Barred("place", reason, evidence=evidence)
+        case Says.FORBIDDEN if parsed is None:
+            return Barred("between", reason, evidence=evidence)
+        case Says.FORBIDDEN if parsed and _code(parsed) in _PERMISSION_CODES:
+            return Barred("permission", reason, _permissions(parsed), evidence)
+        case Says.FORBIDDEN:
+            return Refused(status, reason, evidence)
+        case Says.NOT_NOW if trust_unavailable and headers.get("Retry-After"):
+            return Failed(reason, status, evidence, wait_s(headers, parsed, now))
+        case _:
+            return Unknown(reason, evidence)
 
 
 _PERMISSION_CODES = frozenset({"missing.permissions", "missing.any.permissions", "not.authorized"})

@@ -18,6 +18,7 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 from guestwire.clock import Clock
 from guestwire.model import Errand, Outcome
 from guestwire.policy.pace import Key, Slot
+from guestwire.protocol.codes import closing
 from guestwire.protocol.events import Media
 from guestwire.protocol.guest import GuestSession
 from guestwire.transports.base import LaneInfo
@@ -187,7 +188,7 @@ class Line(WSListener):
         elif kind is WSMsgType.CLOSE:
             # RFC 6455, 5.5.1: the code is the first two bytes, if there are any; it may be none that we know.
             code = int.from_bytes(frame.get_payload_as_bytes()[:2], "big") or 1005
-            self.closed_by_us = self.closed_by_us or f"closed by the gateway ({code})"
+            self.closed_by_us = self.closed_by_us or f"closed by the gateway ({closing(code)})"
             transport.send_close(WSCloseCode.OK)
             transport.disconnect()
         else:
