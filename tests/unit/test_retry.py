@@ -29,7 +29,7 @@ from guestwire.policy.retry import (
     decide,
     decide_unsettled,
 )
-from guestwire.settings import RetrySettings
+from guestwire.settings import RETRY_OF, RetrySettings
 
 law = settings(deadline=None)
 POLICY = RetrySettings(max_attempts=3, max_age_s=100.0, base_s=1.0, cap_s=8.0)
@@ -202,3 +202,54 @@ def test_delays_lie_under_a_bound_that_doubles(attempt: int, jitter: float, base
     delay_s = backoff_s(attempt, jitter, base_s=base_s, cap_s=cap_s)
     assert 0 <= delay_s <= bound_s
     assert delay_s == pytest.approx(jitter * bound_s)
+
+
+@given(attempt=st.integers(1, 100), jitter=jitters, base_s=st.floats(0.001, 1e3), floor_s=st.floats(0, 1e3))
+@law
+def test_a_floor_is_never_undercut(attempt: int, jitter: float, base_s: float, floor_s: float) -> None:
+    """Between the floor and the bound, or at the floor where the bound lies below it."""
+    bound_s = base_s * 2.0 ** (attempt - 1)
+    delay_s = backoff_s(attempt, jitter, base_s=base_s, cap_s=1e300, floor_s=floor_s)
+    assert floor_s <= delay_s <= max(floor_s, bound_s) * (1 + 1e-12)
+
+
+@given(jitter=jitters, now=times)
+@law
+def test_the_tutorials_numbers_are_a_preset(jitter: float, now: float) -> None:
+    """Three attempts, two seconds after each of the first two, whatever the dice say; then it is dead."""
+    made_at = [now]
+    for attempt in (1, 2, 3):
+        decision = decide(
+            Failed("no"), attempt=attempt, now=made_at[-1], queued_at=now, jitter=jitter, policy=RETRY_OF["tutorial"]
+        )
+        if not isinstance(decision, Retry):
+            break
+        made_at.append(decision.at)
+    assert isinstance(decision, GiveUp)
+    assert decision == GiveUp(PartState.DEAD, "no; given up after 3 attempts")
+    assert made_at == [now, now + 2.0, now + 2.0 + 2.0]
+
+
+@pytest.mark.parametrize(("attempt", "longest_s"), [(1, 2), (2, 2), (3, 4), (4, 8), (5, 10), (6, 10), (99, 10)])
+def test_with_more_attempts_the_tutorials_pauses_are_bounds(attempt: int, longest_s: float) -> None:
+    """2, 2, 4, 8, 10, 10: its exponential wait between 2 s and 10 s is the upper bound, 2 s the lower one."""
+    policy = RETRY_OF["tutorial"]
+    least, most = (
+        backoff_s(attempt, jitter, base_s=policy.base_s, cap_s=policy.cap_s, floor_s=policy.floor_s)
+        for jitter in (0.0, 1.0)
+    )
+    assert (least, most) == (2.0, longest_s)
+
+
+@given(wait_s=st.floats(0, 1e12), attempt=st.integers(1, 9), age_s=ages, now=times, jitter=jitters, policy=policies)
+@law
+def test_a_wait_that_is_asked_for_is_bounded_by_age_too(
+    wait_s: float, attempt: int, age_s: float, now: float, jitter: float, policy: RetrySettings
+) -> None:
+    """Not before the far side asked for, up to an hour; and never after the part has become too old."""
+    failed = Failed("no", 503, retry_after_s=wait_s)
+    decision = decide(failed, attempt=attempt, now=now, queued_at=now - age_s, jitter=jitter, policy=policy)
+    if isinstance(decision, Retry):
+        assert decision.at >= now + min(wait_s, MAX_THROTTLE_S)
+        assert decision.at - (now - age_s) <= policy.max_age_s
+        assert attempt < policy.max_attempts

@@ -21,6 +21,7 @@ from guestwire.settings import (
     CODES,
     LIMITS_OF,
     REGIONS,
+    RETRY_OF,
     VERSION,
     Ambient,
     Destination,
@@ -345,12 +346,15 @@ def test_a_host_of_the_vendor_is_named_by_its_region() -> None:
     assert caught.value.code == "GW-C012"
 
 
+MAY_BE_NOTHING = {("reserve_per_min", 0), ("floor_s", 0)}
+
+
 @pytest.mark.parametrize("section", [Limits, RetrySettings, RelaySettings])
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf")])
 def test_every_number_is_above_zero_and_finite(section: type[Any], value: float) -> None:
-    """A limit of zero would wait for ever; only of a reserve there may be none."""
+    """A limit of zero would wait for ever; only of a reserve, and of a shortest pause, there may be none."""
     for field in msgspec.structs.fields(section):
-        if isinstance(field.default, (int, float)) and (field.name, value) != ("reserve_per_min", 0):
+        if isinstance(field.default, (int, float)) and (field.name, value) not in MAY_BE_NOTHING:
             with pytest.raises(ConfigError):
                 section(**{field.name: value})
 
@@ -515,6 +519,21 @@ def test_variables_alone_make_a_destination(world: World) -> None:
     kiosk = world.load().settings.destinations["kiosk"]
     assert (kiosk.pace, kiosk.max_new_guests_per_min, kiosk.retry.cap_s, kiosk.origin) == (False, 7, 2.5, None)
     assert kiosk.delivery is Delivery.AT_MOST_ONCE
+
+
+def test_a_preset_of_retries_is_the_default_of_its_section(world: World) -> None:
+    """Chosen, its values are in force; a single key overrides it, from whichever source, its own default included."""
+    world.project(WEB + '[destinations.web.retry]\npreset = "tutorial"\n')
+    assert world.load().settings.destinations["web"].retry == RETRY_OF["tutorial"]
+    world.environ["GUESTWIRE_DESTINATIONS__WEB__RETRY__MAX_ATTEMPTS"] = "8"
+    retry = world.load().settings.destinations["web"].retry
+    assert (retry.max_attempts, retry.base_s, retry.cap_s, retry.floor_s) == (8, 1.0, 10.0, 2.0)
+    world.environ["GUESTWIRE_DESTINATIONS__WEB__RETRY__PRESET"] = "default"
+    assert world.load().settings.destinations["web"].retry == RetrySettings()
+    assert RetrySettings(preset="tutorial") == RETRY_OF["tutorial"]
+    world.environ["GUESTWIRE_DESTINATIONS__WEB__RETRY__PRESET"] = "brave"
+    with pytest.raises(ConfigError, match="GW-C006"):
+        world.load()
 
 
 def test_an_underscore_in_a_variable_stands_for_a_dash_too(world: World) -> None:
@@ -881,7 +900,8 @@ _options = st.fixed_dictionaries(
         "max_new_guests_per_min": st.integers(1, 10_000),
         "proxy": st.just(Secret("http://proxy:3128")),
         "limits": st.builds(Limits, **_limits),
-        "retry": st.builds(RetrySettings, cap_s=st.floats(1, 1e6), max_attempts=st.integers(1, 99)),
+        "retry": st.builds(RetrySettings, cap_s=st.floats(1, 1e6), max_attempts=st.integers(1, 99))
+        | st.builds(msgspec.structs.replace, st.sampled_from(list(RETRY_OF.values())), max_attempts=st.integers(1, 9)),
         "tls": st.builds(TlsSettings, verify=st.booleans()),
     },
 )

@@ -84,10 +84,9 @@ def decide(
         case Refused(reason=reason):
             return _poisoned(reason, policy)
         case Failed(reason=reason, retry_after_s=wait_s):
-            decision = _again_or_never(reason, attempt, now=now, age_from=age_from, jitter=jitter, policy=policy)
-            if isinstance(decision, Retry):
-                return msgspec.structs.replace(decision, at=max(decision.at, now + min(wait_s, MAX_THROTTLE_S)))
-            return decision
+            return _again_or_never(
+                reason, attempt, now=now, age_from=age_from, jitter=jitter, policy=policy, wait_s=wait_s
+            )
         case Unknown(reason=reason):
             return Check(now, reason)
 
@@ -124,11 +123,20 @@ def decide_unsettled(
 
 
 def _again_or_never(
-    reason: str, attempt: int, *, now: float, age_from: float, jitter: float, policy: RetrySettings
+    reason: str,
+    attempt: int,
+    *,
+    now: float,
+    age_from: float,
+    jitter: float,
+    policy: RetrySettings,
+    wait_s: float = 0.0,
 ) -> Retry | GiveUp:
+    """Say when the next attempt is, not before `wait_s` seconds from now; or that there is none."""
     if attempt >= policy.max_attempts:
         return _poisoned(f"{reason}; given up after {attempt} attempts", policy)
-    at = now + backoff_s(attempt, jitter, base_s=policy.base_s, cap_s=policy.cap_s)
+    pause_s = backoff_s(attempt, jitter, base_s=policy.base_s, cap_s=policy.cap_s, floor_s=policy.floor_s)
+    at = now + max(pause_s, min(wait_s, MAX_THROTTLE_S))
     if at - age_from > policy.max_age_s:
         return _poisoned(f"{reason}; given up after {policy.max_age_s:.0f} s", policy)
     return Retry(at, reason)
@@ -141,12 +149,12 @@ def _poisoned(reason: str, policy: RetrySettings) -> GiveUp:
     return GiveUp(PartState.DEAD, reason)
 
 
-def backoff_s(attempt: int, jitter: float, *, base_s: float, cap_s: float) -> float:
+def backoff_s(attempt: int, jitter: float, *, base_s: float, cap_s: float, floor_s: float = 0.0) -> float:
     """
-    Return a delay in seconds: full jitter under a bound that doubles with each attempt.
+    Return a delay in seconds: full jitter under a bound that doubles with each attempt, and above a floor.
 
     Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015 ("full jitter").
     """
     # The exponent is bounded before it is used: 2 ** 10_000 is a number that no float holds.
     bound_s = min(cap_s, base_s * 2.0 ** min(max(attempt - 1, 0), 60))
-    return jitter * bound_s
+    return floor_s + jitter * max(0.0, bound_s - floor_s)

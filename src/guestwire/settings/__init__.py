@@ -13,6 +13,7 @@ from guestwire.settings.sources import Loaded, ambient_of, load
 from guestwire.settings.tree import (
     CODES,
     LIMITS_OF,
+    RETRY_OF,
     VERSION,
     Ambient,
     Destination,
@@ -34,6 +35,7 @@ __all__ = [
     "CODES",
     "LIMITS_OF",
     "REGIONS",
+    "RETRY_OF",
     "VERSION",
     "Ambient",
     "Destination",

@@ -13,7 +13,7 @@ from typing import Any
 from guestwire.errors import ConfigError
 from guestwire.settings.keys import known_keys, pattern_of, refuse_unknown, variable_of
 from guestwire.settings.regions import region_of
-from guestwire.settings.tree import LIMITS_OF, Destination, Section, fields_of
+from guestwire.settings.tree import LIMITS_OF, RETRY_OF, Destination, Section, fields_of
 from guestwire.settings.values import NAME, Secret, shown
 
 # --- reading ---
@@ -229,16 +229,20 @@ def to_toml(destination: Destination) -> str:
             lines.append(f"origin = {_literal(destination.origin)}  # one of the deployment's allowed domains")
     placed = {"name", "transport", "region", "url", "ambient", "credentials_from"}
     placed |= {"deployment_id", "origin"} if destination.transport == "webmessaging" else set()
-    usual_limits = LIMITS_OF[destination.transport]
+    usuals: dict[str, Section] = {
+        "limits": LIMITS_OF[destination.transport],
+        "retry": RETRY_OF[destination.retry.preset],
+    }
     tables: list[str] = []
     for field, kind, default in fields_of(Destination):
         value = getattr(destination, field)
         if isinstance(kind, type) and issubclass(kind, Section):
-            usual = usual_limits if field == "limits" else default
+            usual = usuals.get(field, default)
             changed = [
                 (one, getattr(value, one))
-                for one, _, _ in fields_of(kind)
-                if getattr(value, one) != getattr(usual, one)
+                for one, _, own in fields_of(kind)
+                # A preset says itself what it is.
+                if getattr(value, one) != (own if one == "preset" else getattr(usual, one))
             ]
             if changed:
                 tables += ["", f"[destinations.{name}.{field}]", *(f"{one} = {_literal(two)}" for one, two in changed)]

@@ -57,12 +57,14 @@ from guestwire.settings.keys import (
 from guestwire.settings.regions import is_vendor_host, region_of
 from guestwire.settings.tree import (
     LIMITS_OF,
+    RETRY_OF,
     Ambient,
     Destination,
     Limits,
     LogSettings,
     RelaySettings,
     ReplyForwarding,
+    RetrySettings,
     Section,
     Settings,
     SinkSettings,
@@ -522,6 +524,8 @@ class _Loading:
         transport = self.given.get(f"{prefix}.transport", ())
         # A name that is none is told by the section itself.
         limits = LIMITS_OF.get(str(transport[0].value) if transport else "webmessaging", Limits())
+        preset = self.given.get(f"{prefix}.retry.preset", ())
+        retry = RETRY_OF.get(str(preset[0].value) if preset else "default", RetrySettings())
         secrets = (self.given.get(f"{prefix}.{key}") for key in ("client_secret", "access_token"))
         destination: Destination = self._section(
             prefix,
@@ -529,6 +533,7 @@ class _Loading:
             name=name,
             ambient=ambient,
             limits=limits,
+            retry=retry,
             credentials_from=next((found[0].source for found in secrets if found), ""),
         )
         for key, ca_file in ((f"{prefix}.tls.ca_file", destination.tls.ca_file), ("SSL_CERT_FILE", ambient.ca_file)):

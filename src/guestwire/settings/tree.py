@@ -30,6 +30,7 @@ from guestwire.settings.values import (
     Megabytes,
     Misfit,
     Seconds,
+    SecondsOrNone,
     Secret,
     Whole,
     bypasses,
@@ -189,16 +190,25 @@ LIMITS_OF: Final[Mapping[str, Limits]] = {
 _UNSET_LIMITS: Final = Limits()
 
 
+#: Three attempts, exponential from 2 s to 10 s with a factor of 1, as the tutorial contract's client has it: that is a
+#: pause of 2 s after the first, and one of 2 s after the second; with more attempts up to 4 s, 8 s, 10 s.
+_TUTORIAL_RETRY: Final[Mapping[str, Any]] = {"max_attempts": 3, "base_s": 1.0, "cap_s": 10.0, "floor_s": 2.0}
+
+
 class RetrySettings(Section, frozen=True, kw_only=True):
     """When a part that surely was not accepted is tried again, and when that ends. Throttling costs no attempt."""
 
+    preset: Literal["default", "tutorial"] = "default"
+    """Where the values of attempts and pauses come from, as far as they are not set themselves: see `RETRY_OF`."""
     max_attempts: Count = 8
     max_age_s: Seconds = 86_400.0
-    """Age of a part, from its entry into its lane, after which no new attempt is made."""
+    """Age of a part, from its entry into its lane, after which no new attempt is made. Throttling does not age it."""
     base_s: Seconds = 1.0
     """Pause after the first failed attempt; it doubles with each one, with jitter."""
     cap_s: Seconds = 300.0
     """Longest pause between two attempts."""
+    floor_s: SecondsOrNone = 0.0
+    """Shortest pause between two attempts."""
     trip_after: Count = 5
     """Attempts, or connects, in a row that fail or have no answer, of whichever guests: then the destination is left
     alone for a pause (`relay.reconnect_base_s` to `relay.reconnect_cap_s`), and tried again by one."""
@@ -210,7 +220,19 @@ class RetrySettings(Section, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.preset == "tutorial" and all(getattr(self, key) == _USUAL_RETRY[key] for key in _TUTORIAL_RETRY):
+            for key, value in _TUTORIAL_RETRY.items():
+                msgspec.structs.force_setattr(self, key, value)
         _ordered(self, "base_s", "cap_s")
+        _ordered(self, "floor_s", "cap_s")
+
+
+_USUAL_RETRY: Final[Mapping[str, Any]] = {name: default for name, _, default in fields_of(RetrySettings)}
+#: The values of each preset. In Python, `msgspec.structs.replace(RETRY_OF["tutorial"], max_attempts=5)` changes some.
+RETRY_OF: Final[Mapping[str, RetrySettings]] = {
+    "default": RetrySettings(),
+    "tutorial": RetrySettings(preset="tutorial"),
+}
 
 
 class TlsSettings(Section, frozen=True, kw_only=True):

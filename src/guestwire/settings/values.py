@@ -21,6 +21,7 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 Whole = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 Megabytes = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=366 * 86_400)]
+SecondsOrNone = Annotated[float, msgspec.Meta(ge=0, le=366 * 86_400)]
 
 
 class Misfit(ConfigError):
