@@ -26,7 +26,7 @@ from guestwire.model import (
     Ticket,
 )
 from guestwire.policy.states import ENDED_STATES, ENDINGS, FACTS, MEANINGS, TRANSITIONS, PartEvent, after
-from guestwire.store.base import Confirm, End, Expire, Requeue, Suspect
+from guestwire.store.base import Confirm, End, Expire, Person, Requeue, Suspect
 from guestwire.store.folder import Folder
 from guestwire.store.sqlite import SqliteStore
 from tests.contract.test_store import Hand, intake
@@ -71,9 +71,12 @@ def bring_into(hand: Hand, state: PartState, *, expires_at: float | None = None)
     (part,) = ticket.part_ids
     if state is S.QUEUED:
         return ticket
-    if state in (S.CANCELLED, S.EXPIRED):
+    if state is S.CANCELLED:
+        cancelled(hand, ticket)
+        return ticket
+    if state is S.EXPIRED:
         # By its row, as the verbs write it: time must not have passed for what happens next.
-        hand.store._run("finish", (state.value, hand.now, hand.now, "the end", part))
+        hand.store._run("finish", (state.value, hand.now, hand.now, "the end", None, part))
         return ticket
     attempt = hand.begin(ticket.guest_ref).attempt
     if state is S.CHECKING:
@@ -105,19 +108,33 @@ def grown_old(hand: Hand, ticket: Ticket) -> None:
     hand.step(End(ticket.part_ids[0], attempt_of(hand, ticket), S.EXPIRED, "too old"))
 
 
+def cancelled(hand: Hand, ticket: Ticket) -> None:
+    """A person does not want it any more."""
+    with hand.store.transaction():
+        hand.store.cancel(ticket.message_id, Person(), hand.now)
+
+
+def released(hand: Hand, ticket: Ticket) -> None:
+    """A person wants it sent."""
+    with hand.store.transaction():
+        hand.store.release(ticket.message_id, Person(), hand.now)
+
+
 #: How each event reaches the store.
 HAPPENS: dict[PartEvent, Callable[[Hand, Ticket], object]] = {
     E.BEGIN: lambda hand, ticket: hand.step(begins=(ticket.guest_ref,)),
     E.AGAIN: lambda hand, ticket: hand.step(Requeue(ticket.part_ids[0], attempt_of(hand, ticket), hand.now, "again")),
     E.UNKNOWN: lambda hand, ticket: hand.step(Suspect(ticket.part_ids[0], attempt_of(hand, ticket), "lost")),
     E.CRASHED: lambda hand, ticket: hand.take_over(),
-    E.SET_ASIDE: lambda hand, ticket: ended(hand, ticket, S.PARKED),
+    E.PARK: lambda hand, ticket: ended(hand, ticket, S.PARKED),
     E.GIVE_UP: lambda hand, ticket: ended(hand, ticket, S.DEAD),
     E.TOO_OLD: grown_old,
     E.ACCEPTED: lambda hand, ticket: hand.step(Confirm(ticket.part_ids[0], TOLD)),
     E.DELIVERED: lambda hand, ticket: receive(hand, ticket.part_ids[0], "Delivered"),
     E.READ: lambda hand, ticket: receive(hand, ticket.part_ids[0], "Read"),
     E.FAILED: lambda hand, ticket: receive(hand, ticket.part_ids[0], "Failed"),
+    E.RELEASE: released,
+    E.CANCEL: cancelled,
 }
 
 
@@ -145,11 +162,11 @@ def test_a_receipt_that_names_the_message_is_two_events(hand: Hand, state: PartS
 
 
 def test_the_rest_of_a_message_is_set_aside_with_a_part_that_ends(hand: Hand) -> None:
-    """The parts behind it are queued, and the table lets a queued part be set aside, or grow too old."""
+    """The parts behind it are queued, and the table lets a queued part be parked, or grow too old."""
     (ticket,) = hand.add(intake(parts=3))
     sending = hand.begin(ticket.guest_ref)
     hand.step(End(sending.part_id, sending.attempt, S.DEAD, "refused"))
-    assert hand.states(ticket) == [S.DEAD, *[after(S.QUEUED, E.SET_ASIDE)] * 2]
+    assert hand.states(ticket) == [S.DEAD, *[after(S.QUEUED, E.PARK)] * 2]
 
 
 # --- the table itself ---
@@ -161,7 +178,7 @@ def test_every_state_has_its_row_and_every_event_its_words() -> None:
     assert set(MEANINGS) == set(PartEvent) == {event for row in TRANSITIONS.values() for event in row}
     reached = {target for state, row in TRANSITIONS.items() for target in row.values() if target is not state}
     assert reached == set(PartState)
-    assert set(HAPPENS) == set(PartEvent) - BY_A_PERSON
+    assert set(HAPPENS) == set(PartEvent)
 
 
 def test_a_fact_holds_from_every_state_and_takes_nothing_back() -> None:

@@ -119,7 +119,7 @@ class Bench:
     async def until_settled(self, tickets: list[Ticket], step_s: float = 0.25) -> list[PartState]:
         """Let time pass until every part has ended or waits for a person."""
         moving = {PartState.QUEUED, PartState.SENDING, PartState.CHECKING}
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while set(states := await self.states(tickets)) & moving:
                 assert self.task is None or not self.task.done(), self.task
                 self.clock.advance(step_s)
@@ -230,7 +230,7 @@ async def test_random_outcomes(tmp_path: Path, seed: int, delivery: Delivery) ->
 
 async def settle_or_stand(made: Bench, tickets: list[Ticket]) -> list[PartState]:
     """Let time pass until nothing moves any more: a part has ended, is parked, or stands behind a parked one."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             states = await made.states(tickets)
             standing: set[GuestRef] = set()

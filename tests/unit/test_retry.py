@@ -220,7 +220,7 @@ def test_the_tutorials_numbers_are_a_preset(jitter: float, now: float) -> None:
     made_at = [now]
     for attempt in (1, 2, 3):
         decision = decide(
-            Failed("no"), attempt=attempt, now=made_at[-1], queued_at=now, jitter=jitter, policy=RETRY_OF["tutorial"]
+            Failed("no"), attempt=attempt, now=made_at[-1], age_from=now, jitter=jitter, policy=RETRY_OF["tutorial"]
         )
         if not isinstance(decision, Retry):
             break
@@ -248,7 +248,7 @@ def test_a_wait_that_is_asked_for_is_bounded_by_age_too(
 ) -> None:
     """Not before the far side asked for, up to an hour; and never after the part has become too old."""
     failed = Failed("no", 503, retry_after_s=wait_s)
-    decision = decide(failed, attempt=attempt, now=now, queued_at=now - age_s, jitter=jitter, policy=policy)
+    decision = decide(failed, attempt=attempt, now=now, age_from=now - age_s, jitter=jitter, policy=policy)
     if isinstance(decision, Retry):
         assert decision.at >= now + min(wait_s, MAX_THROTTLE_S)
         assert decision.at - (now - age_s) <= policy.max_age_s

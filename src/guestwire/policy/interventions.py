@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from guestwire.model import OPEN_STATES, ParkedFor, PartId, PartState
+from guestwire.policy.states import PartEvent, after
 
 Verb = Literal["cancel", "release", "retry"]
 
@@ -67,7 +68,7 @@ WhyNot = Callable[[Standing], str | None]
 
 def _cancel(parts: Sequence[Standing]) -> WhyNot:
     def why_not(part: Standing) -> str | None:
-        if part.state in (PartState.QUEUED, PartState.PARKED):
+        if after(part.state, PartEvent.CANCEL) is not None:
             return None
         if part.state in OPEN_STATES:
             return f"{part.state.value}: it is on its way, or may have arrived; when that is known it can be cancelled"
@@ -80,7 +81,7 @@ def _release(parts: Sequence[Standing]) -> WhyNot:
     is_half = any(part.state in _GIVEN_UP for part in parts)
 
     def why_not(part: Standing) -> str | None:
-        if part.state is not PartState.PARKED:
+        if after(part.state, PartEvent.RELEASE) is None:
             return f"{part.state.value}, not parked"
         if is_half:
             return "another part of the message is given up: 'retry' sends that one too"

@@ -7,7 +7,7 @@ The life of a part, as a table: what may happen to it in which state, and what i
       ^  |               |                              |                          '------------'-----> FAILED
       |  |               '-- again --> QUEUED <-- again-'
       |  '-- give up, too old, cancel --> DEAD, EXPIRED, CANCELLED
-      '---- release ---- PARKED <-- set aside --- QUEUED, SENDING, CHECKING
+      '---- release ---- PARKED <---- park ----- QUEUED, SENDING, CHECKING
 
 What is easy to get wrong:
 
@@ -35,7 +35,7 @@ class PartEvent(enum.StrEnum):
     AGAIN = "again"
     UNKNOWN = "unknown"
     CRASHED = "crashed"
-    SET_ASIDE = "set aside"
+    PARK = "park"
     GIVE_UP = "give up"
     TOO_OLD = "too old"
     RELEASE = "release"
@@ -53,7 +53,7 @@ MEANINGS: Final[dict[PartEvent, str]] = {
     "least once is wanted",
     PartEvent.UNKNOWN: "bytes left, and nothing proves whether they arrived",
     PartEvent.CRASHED: "the process that sent it died before it knew; found at the next start",
-    PartEvent.SET_ASIDE: "a person has to look: the outcome is unknown and at most once is wanted, its content or file "
+    PartEvent.PARK: "a person has to look: the outcome is unknown and at most once is wanted, its content or file "
     "cannot be read, or another part of its message has ended",
     PartEvent.GIVE_UP: "refused, out of attempts, or older than `retry.max_age_s`; or its file cannot go",
     PartEvent.TOO_OLD: "older than the caller wanted it to be, and not begun",
@@ -79,7 +79,7 @@ def _stays(state: PartState) -> dict[PartEvent, PartState]:
 TRANSITIONS: Final[dict[PartState, dict[PartEvent, PartState]]] = {
     _S.QUEUED: {
         _E.BEGIN: _S.SENDING,
-        _E.SET_ASIDE: _S.PARKED,
+        _E.PARK: _S.PARKED,
         _E.GIVE_UP: _S.DEAD,
         _E.TOO_OLD: _S.EXPIRED,
         _E.CANCEL: _S.CANCELLED,
@@ -90,13 +90,13 @@ TRANSITIONS: Final[dict[PartState, dict[PartEvent, PartState]]] = {
         _E.AGAIN: _S.QUEUED,
         _E.UNKNOWN: _S.CHECKING,
         _E.CRASHED: _S.CHECKING,
-        _E.SET_ASIDE: _S.PARKED,
+        _E.PARK: _S.PARKED,
         _E.GIVE_UP: _S.DEAD,
         _E.ACCEPTED: _S.ACCEPTED,
     },
     _S.CHECKING: {
         _E.AGAIN: _S.QUEUED,
-        _E.SET_ASIDE: _S.PARKED,
+        _E.PARK: _S.PARKED,
         _E.GIVE_UP: _S.DEAD,
         _E.ACCEPTED: _S.ACCEPTED,
     },
@@ -128,7 +128,7 @@ TRANSITIONS: Final[dict[PartState, dict[PartEvent, PartState]]] = {
 ENDINGS: Final[dict[PartState, PartEvent]] = {
     _S.DEAD: _E.GIVE_UP,
     _S.EXPIRED: _E.TOO_OLD,
-    _S.PARKED: _E.SET_ASIDE,
+    _S.PARKED: _E.PARK,
 }
 
 #: The gateway's word alone leads out of these.
