@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import apsw
@@ -74,13 +74,14 @@ class Vault:
     def _transaction(self) -> Iterator[None]:
         # IMMEDIATE: a transaction that reads before it writes is refused at once where another process writes, however
         # long it was told to wait.
-        self._db.execute("BEGIN IMMEDIATE")
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             yield
             self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+                with suppress(apsw.Error):  # what failed first is what is told
+                    self._db.execute("ROLLBACK")
             raise
 
     def __repr__(self) -> str:

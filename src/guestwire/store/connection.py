@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import apsw
@@ -109,28 +109,27 @@ class Connection:
             )
 
     def close(self) -> None:
-        """Close the files. Nothing is lost if this is never called."""
-        self._db.close()
-        self._vault.close()
+        """Close the files. Nothing is lost if this fails, or is never called."""
+        try:
+            self._db.close()
+        finally:
+            self._vault.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Everything inside is committed to disk together, or not at all."""
-        self._db.execute("BEGIN IMMEDIATE")
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             self._require_unchanged()
             yield
-        except BaseException:
-            self._entries.clear()
-            if self._db.in_transaction:  # a full disk makes SQLite roll back by itself
-                self._db.execute("ROLLBACK")
-            raise
-        try:
             self._db.execute("COMMIT")
         except BaseException:
             self._entries.clear()
+            # It may still be open, also where the disk failed at its very begin or end, and would refuse every later
+            # one; or SQLite has rolled it back by itself, as it does when a disk is full.
             if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+                with suppress(apsw.Error):  # what failed first is what is told
+                    self._db.execute("ROLLBACK")
             raise
 
     def changes(self) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import queue
 import threading
@@ -23,6 +24,8 @@ from guestwire.errors import GuestWireError, StoreError
 from guestwire.store.connection import explain
 from guestwire.store.folder import Folder
 from guestwire.store.sqlite import SqliteStore
+
+logger = logging.getLogger("guestwire.store")
 
 T = TypeVar("T")
 
@@ -112,9 +115,17 @@ class StoreThread:
         finally:
             with self._inside:
                 self._store = None
-                store.close()
+                self._close(store)
             if self._closed is not None:
                 self._tell([(self._closed, None, None)])
+
+    def _close(self, store: SqliteStore) -> None:
+        """A disk that fails now fails nobody: what was promised is in the files. Whoever waits for the end gets it."""
+        try:
+            store.close()
+        except apsw.Error as error:
+            reason = explain(error, self._folder)
+            logger.warning("closing: %s", reason, extra={"action": "close_failed", "code": reason.code})
 
     def _serve(self, store: SqliteStore) -> bool:
         """Take what was handed in, carry it out, commit, tell. False when the thread has to end."""
