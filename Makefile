@@ -59,7 +59,7 @@ bench: $(VENV)/.dev ## Measure: ratios beside the goals
 
 MINUTES ?= 10
 soak: $(VENV)/.dev ## The long forms of the suites; MINUTES=10
-	GUESTWIRE_EXAMPLES=long timeout $$(( $(MINUTES) * 60 )) $(BIN)/pytest -n auto --dist loadgroup tests/wire tests/unit tests/contract \
+	GUESTWIRE_EXAMPLES=long timeout $$(( $(MINUTES) * 60 )) $(BIN)/pytest -n auto --dist loadgroup tests/wire tests/unit tests/contract tests/chaos \
 	  || test $$? -eq 124
 
 docs: $(VENV)/.dev ## Make the generated pages anew

@@ -192,9 +192,14 @@ STATE_OF_EVENT = {
     "part.expired": EXPIRED,
     "part.cancelled": CANCELLED,
     "part.released": QUEUED,
+    "part.delivered": PartState.DELIVERED,
+    "part.read": PartState.READ,
+    "part.failed": PartState.FAILED,
 }
 #: What it says beside that, without any change of state.
-REMARKS = {"part.entered", "part.duplicate_seen", "part.accepted_after_end", "part.replayed"}
+REMARKS = {"part.entered", "part.deferred", "part.duplicate_seen", "part.accepted_after_end", "part.replayed"} | {
+    "receipt.received"
+}
 
 
 def replayed(store: AnyStore) -> dict[PartId, PartState]:
