@@ -157,7 +157,7 @@ def test_a_destroyed_key_is_overwritten(tmp_path: Path, vault: Vault) -> None:
     assert wrapped in path.read_bytes()
     vault._db.execute("DELETE FROM guest_keys WHERE guest_ref = ?", (ANNA,))
     assert wrapped not in path.read_bytes()
-    assert vault._db.execute("PRAGMA synchronous").fetchall() == [(2,)]
+    assert vault._db.execute("PRAGMA synchronous").fetchall() == [(3,)]
 
 
 def test_another_master_key_opens_nothing(tmp_path: Path, vault: Vault) -> None:

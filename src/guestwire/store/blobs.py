@@ -14,6 +14,7 @@ from pathlib import Path
 
 from guestwire.errors import StoreError
 from guestwire.model import GuestRef
+from guestwire.store.folder import sync_folder
 from guestwire.vault import Vault
 
 #: A file that no message names is kept so long, in seconds: its message may be about to be committed.
@@ -38,29 +39,36 @@ class Blobs:
     def put(self, guest: GuestRef, content: bytes) -> str:
         """Keep a file; returns its digest. When this returns, it is on disk."""
         digest = self._vault.digest(guest, content)
-        path = self._folder / digest
-        if path.exists():
-            return digest
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        partial = self._folder / f"{digest}.{os.getpid()}"
-        fd = os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
         try:
-            sealed = memoryview(self._vault.seal(guest, f"blobs.{digest}", content))
-            while sealed:
-                sealed = sealed[os.write(fd, sealed) :]
-            os.fsync(fd)
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            if not (self._folder / digest).exists():
+                self._write(digest, self._vault.seal(guest, f"blobs.{digest}", content))
+            # Also where it is there already: another process may have made it in this moment, or this one just before
+            # a sync that failed.
+            sync_folder(self._folder)
+            sync_folder(self._folder.parent)
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise StoreError(
                 f"a file could not be kept in '{self._folder}': {error.strerror}",
                 code="GW-S020",
                 hint="free some disk; the message was not accepted",
             ) from error
+        return digest
+
+    def _write(self, digest: str, sealed: bytes) -> None:
+        partial = self._folder / f"{digest}.{os.getpid()}"
+        fd = os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            left = memoryview(sealed)
+            while left:
+                left = left[os.write(fd, left) :]
+            os.fsync(fd)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
         finally:
             os.close(fd)
-        partial.rename(path)
-        self._sync_folder()
-        return digest
+        partial.rename(self._folder / digest)
 
     def get(self, guest: GuestRef, digest: str) -> bytes:
         """
@@ -93,10 +101,3 @@ class Blobs:
                     entry.unlink()
                     swept += 1
         return swept
-
-    def _sync_folder(self) -> None:
-        fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)

@@ -44,8 +44,8 @@ class Connection:
         with explained(folder), folder.opening():
             self._vault = Vault(folder.keys)
             self._blobs = Blobs(folder.blobs, self._vault)
-            is_new = not folder.store.exists()
-            if is_new:
+            if not folder.store.exists():
+                folder.sync_names()
                 os.close(os.open(folder.store, os.O_CREAT | os.O_RDWR, 0o600))
             self._db = apsw.Connection(str(folder.store))
             self._db.set_busy_timeout(int(busy_timeout_s * 1000))

@@ -105,6 +105,16 @@ class Folder:
         finally:
             os.close(fd)
 
+    def sync_names(self) -> None:
+        """
+        Let the way to this folder survive a loss of power: what lies in it is no use without its name.
+
+        To be called before the store is made: where there is one, this was done.
+        """
+        for folder in self.path.parents:
+            with contextlib.suppress(OSError):  # one that we may not read was not made by us
+                sync_folder(folder)
+
     @property
     def store(self) -> Path:
         """The database."""
@@ -220,6 +230,15 @@ def _leave_to_parent() -> None:
 
 
 os.register_at_fork(after_in_child=_leave_to_parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Let the names in a folder survive a loss of power; a sync of a file is about its contents alone."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def file_system(path: Path, mountinfo: Path) -> str:
