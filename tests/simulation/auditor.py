@@ -1,0 +1,228 @@
+"""
+What must hold, seen from outside: conversations, times of requests, the journal, what callers were told.
+
+Nothing here looks into the relay's memory, and limits are counted in code of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from guestwire.model import Delivery, GuestRef, JournalEntry, PartId, PartState, Ticket
+from guestwire.settings import Destination
+from guestwire.store.sqlite import SqliteStore
+from tests.journey.auditor import audit, fullest
+from tests.simulation.gateway import REFUSED, Copy, Gateway, Request
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+ENDED = frozenset(
+    {
+        PartState.ACCEPTED,
+        PartState.DELIVERED,
+        PartState.READ,
+        PartState.FAILED,
+        PartState.DEAD,
+        PartState.EXPIRED,
+        PartState.CANCELLED,
+    }
+)
+
+
+def judge(world: World, store: SqliteStore) -> list[str]:
+    """Return everything that must not be, after the world has come to rest."""
+    return [
+        *_conversations(world),
+        *_doubles(world),
+        *_refusals(world.journal),
+        *_states(world, store),
+        *_counts(world, store),
+        *_heard(world),
+        *([] if world.plan.is_timeless or world.plan.has_zombies else _windows(world)),
+    ]
+
+
+def _in_order_of_entry(world: World) -> list[Ticket]:
+    """What callers were told, part by part, in the order in which the parts entered their lanes."""
+    entered: dict[str, int] = {}
+    for entry in world.journal:
+        if entry.part_id is None:
+            continue
+        if (entry.event == "part.queued" and "not_before" not in entry.detail) or entry.event == "part.entered":
+            entered[entry.part_id] = entry.seq
+    last = len(world.journal) + 1
+    told = [
+        (entered.get(part, last), Ticket(ticket.message_id, (part,), ticket.guest_ref))
+        for ticket in world.tickets.values()
+        for part in ticket.part_ids
+    ]
+    return [ticket for _, ticket in sorted(told, key=lambda each: each[0])]
+
+
+def _all_copies(world: World) -> list[Copy]:
+    return sorted((copy for each in world.gateways.values() for copy in each.copies), key=lambda copy: copy.at)
+
+
+def _conversations(world: World) -> list[str]:
+    """I1 and I3: nothing is lost, nobody is overtaken, and nothing shows that nobody was promised."""
+    promised = {part for ticket in world.tickets.values() for part in ticket.part_ids}
+    # A caller who died before he was told may have had his message stored all the same.
+    unheard = {entry.part_id for entry in world.journal if entry.event == "part.queued"} - promised
+    copies = [copy for copy in _all_copies(world) if copy.part_id not in unheard]
+    # What left a relay that had been replaced may come after everything: that it came is what I2 counts.
+    in_time = {copy.part_id for copy in copies if not copy.came_late}
+    copies = [copy for copy in copies if not copy.came_late or copy.part_id not in in_time]
+    late = {copy.part_id for copy in copies if copy.came_late}
+    shown = [
+        {"direction": "Inbound", "metadata": {"id": copy.part_id, "attempt": copy.attempt}, "tracing_id": copy.part_id}
+        for copy in copies
+    ]
+    found = audit(shown, world.journal, _in_order_of_entry(world))
+    return (
+        [f"I1 lost: {part}" for part in found.lost]
+        + [f"I1 nobody submitted: {part}" for part in found.strangers]
+        + [f"I2 unexplained: {part}" for part in found.unexplained if part not in late]
+        + [f"I3 out of order: {part}" for part in found.disorder if part not in late]
+    )
+
+
+def _doubles(world: World) -> list[str]:
+    """I2: what shows twice; never at most once, and never where the history could be relied on."""
+    wrong = []
+    for gateway in world.gateways.values():
+        counted = Counter(copy.part_id for copy in gateway.copies)
+        may = {copy.part_id for copy in gateway.copies if copy.came_late}
+        for part, times in counted.items():
+            if times < 2:
+                continue
+            if world.delivery.get(part) is Delivery.AT_MOST_ONCE and part not in may:
+                wrong.append(f"I2 {times} times at most once: {part}")
+            elif gateway.is_honest and not world.plan.has_zombies and not world.plan.is_timeless:
+                wrong.append(f"I2 {times} times, and the history would have said so: {part}")
+    return wrong
+
+
+def _refusals(journal: Iterable[JournalEntry]) -> list[str]:
+    """What was refused is not tried again."""
+    return [
+        f"refused and tried again: {entry.part_id}"
+        for entry in journal
+        if entry.event in ("part.requeued", "part.checking") and entry.detail.get("reason") == REFUSED
+    ]
+
+
+def _states(world: World, store: SqliteStore) -> list[str]:
+    """The store says of each part what the journal said last; and nothing moves any more."""
+    wrong = []
+    last: dict[PartId, str] = {}
+    for entry in world.journal:
+        if entry.part_id is not None and entry.event.removeprefix("part.") in {state.value for state in PartState}:
+            last[entry.part_id] = entry.event.removeprefix("part.")
+        elif entry.part_id is not None and entry.event in REQUEUED:
+            last[entry.part_id] = PartState.QUEUED.value
+    for part, state in states_of(store).items():
+        if last.get(part) != state.value:
+            wrong.append(f"I7 the store says {state.value}, the journal {last.get(part)}: {part}")
+    return wrong + [f"not at rest: {each}" for each in restless(store)]
+
+
+REQUEUED = frozenset({"part.entered", "part.requeued", "part.throttled", "part.possible_duplicate"})
+
+
+def states_of(store: SqliteStore) -> dict[PartId, PartState]:
+    """The state of every part."""
+    parts = store.list_parts(state=None, guest=None, limit=1_000_000, with_text=False)
+    return {part.id: part.state for part in parts}
+
+
+def restless(store: SqliteStore) -> list[str]:
+    """Return parts that have not ended, and that no person is waited for with."""
+    parts = store.list_parts(state=None, guest=None, limit=1_000_000, with_text=False)
+    parked = {part.guest_ref for part in parts if part.state is PartState.PARKED}
+    return [
+        f"{part.id} is {part.state.value} ({part.reason})"
+        for part in parts
+        if part.state not in ENDED and part.state is not PartState.PARKED and part.guest_ref not in parked
+    ]
+
+
+def _counts(world: World, store: SqliteStore) -> list[str]:
+    """I7: figures are those of the journal."""
+    status, events = store.status(), Counter(entry.event for entry in world.journal)
+    wrong = []
+    if status.possible_duplicates != events["part.possible_duplicate"]:
+        wrong.append(f"I7 {status.possible_duplicates} possible duplicates, {events['part.possible_duplicate']} told")
+    if status.parts.get("accepted", 0) != events["part.accepted"]:
+        wrong.append(f"I7 {status.parts.get('accepted', 0)} are accepted, {events['part.accepted']} were told so")
+    if status.journal_seq != len(world.journal):
+        wrong.append(f"I7 the journal ends at {status.journal_seq}, and has {len(world.journal)} entries")
+    return wrong
+
+
+def _heard(world: World) -> list[str]:
+    """Readers of the journal hear everything, once and in order, from when their relay began."""
+    wrong = []
+    for name, heard in world.heard.items():
+        numbers = [entry.seq for entry in heard]
+        if any(after <= before for before, after in itertools.pairwise(numbers)):
+            wrong.append(f"I7 {name} told entries twice or out of order")
+        if numbers and name in world.at_rest and numbers != list(range(numbers[0], len(world.journal) + 1)):
+            wrong.append(f"I7 {name} did not tell everything")
+    return wrong
+
+
+def _windows(world: World) -> list[str]:
+    """I5: no window over its limit."""
+    wrong = []
+    tokens: dict[str | None, list[Gateway]] = defaultdict(list)
+    for gateway in world.gateways.values():
+        if gateway.destination.has_sessions:
+            wrong += _session_windows(gateway.destination, gateway.requests)
+        else:
+            tokens[gateway.destination.client_id].append(gateway)
+    for together in tokens.values():
+        requests = sorted((each for gateway in together for each in gateway.requests), key=lambda each: each.at)
+        limits = together[0].destination.limits
+        messages = [each.at for each in requests if each.action == "message"]
+        # A look leaves no trace in the store, so a relay does not know of those before it.
+        for life in {each.life for each in requests}:
+            of_one = [each.at for each in requests if each.life == life]
+            wrong += _over("requests a minute of a token", of_one, 60.0, limits.requests_per_min)
+        most = limits.requests_per_min - limits.reserve_per_min
+        wrong += _over("messages a minute of a token", messages, 60.0, most)
+        wrong += _over("messages a second of a token", messages, 1.0, limits.messages_per_s)
+    return wrong
+
+
+def _session_windows(destination: Destination, requests: Sequence[Request]) -> list[str]:
+    limits = destination.limits
+    by_guest: dict[tuple[str, GuestRef], list[float]] = defaultdict(list)
+    looks: dict[tuple[int, GuestRef], list[float]] = defaultdict(list)
+    by_connection: dict[int, list[float]] = defaultdict(list)
+    for each in requests:
+        by_guest[each.action, each.guest].append(each.at)
+        if each.action == "history":
+            looks[each.life, each.guest].append(each.at)
+        if each.connection:
+            by_connection[each.connection].append(each.at)
+    connects = sorted(each.at for each in requests if each.action == "connect")
+    wrong = _over("connects a minute", connects, 60.0, limits.connects_per_min)
+    for (action, guest), times in by_guest.items():
+        if action == "message":
+            wrong += _over(f"messages a second of {guest}", times, 1.0, limits.messages_per_s)
+        elif action == "configure":
+            wrong += _over(f"configures a minute of {guest}", times, 60.0, limits.configures_per_min)
+    for (_, guest), times in looks.items():
+        wrong += _over(f"reads of the history a minute of {guest}", times, 60.0, limits.history_per_min)
+    for connection, times in by_connection.items():
+        wrong += _over(f"requests a minute of connection {connection}", times, 60.0, limits.requests_per_min)
+    return wrong
+
+
+def _over(what: str, times: Sequence[float], span_s: float, limit: int) -> list[str]:
+    most = fullest(times, span_s)
+    return [f"I5 {most} {what}, and {limit} are allowed"] if most > limit else []
