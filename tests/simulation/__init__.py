@@ -11,4 +11,5 @@ Everything follows from one seed. There is no thread, no socket and no real time
     verbs.py       what callers do; new verbs of the store belong here
     auditor.py     what must hold, seen from outside
     world.py       a seed from its beginning to its verdict
+    mutants.py     our own code made wrong on purpose: each must be found out
 """

@@ -15,8 +15,8 @@ class Spinning(RuntimeError):
     """Somebody does something again and again, and lets no time pass."""
 
 
-#: So many turns of the loop are enough for a second of the busiest world.
-TURNS_A_SECOND = 20_000
+#: So many turns of the loop are enough for a second of the busiest world, and for all of it.
+TURNS_A_SECOND, TURNS = 20_000, 300_000
 
 
 class _NoSockets:
@@ -25,7 +25,7 @@ class _NoSockets:
     def __init__(self) -> None:
         self.now = 0.0
         self._second = 0
-        self._turns = 0
+        self._turns = self._all_turns = 0
 
     def select(self, timeout: float | None) -> list[Any]:
         """Let so much time pass, at once."""
@@ -33,11 +33,12 @@ class _NoSockets:
             raise NothingLeft("nothing is scheduled any more")
         self.now += max(timeout, 0.0)
         self._turns += 1
+        self._all_turns += 1
         if (second := int(self.now)) != self._second:
             self._second, self._turns = second, 0
-        elif self._turns > TURNS_A_SECOND:
-            self._turns = 0  # for the end, which has to come
-            raise Spinning(f"{TURNS_A_SECOND} turns of the loop in a second")
+        if self._turns > TURNS_A_SECOND or self._all_turns > TURNS:
+            turns, self._all_turns, self._turns = self._all_turns, 0, 0  # for the end, which has to come
+            raise Spinning(f"{turns} turns of the loop within {self.now:.0f} s")
         return []
 
 

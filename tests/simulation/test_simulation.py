@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,3 +34,20 @@ def test_worlds(first: int) -> None:
 def test_a_seed_is_a_world(seed: int) -> None:
     """The same seed gives the same journal, entry by entry, and the same conversations."""
     assert simulate(seed).digest == simulate(seed).digest
+
+
+def test_a_seed_is_a_world_in_every_process(tmp_path: Path) -> None:
+    """Nothing depends on the order of a set: another process, with other hashes, tells the same story to the end."""
+    stories = {
+        subprocess.run(
+            [sys.executable, "-m", "tests.simulation", "14", "-v"],
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "PYTHONHASHSEED": hashes},
+            check=True,
+            capture_output=True,
+        ).stdout
+        for hashes in ("1", "2")
+    }
+    (story,) = stories
+    assert b"relay.started" in story
+    assert b"seed 14:" in story

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import functools
 import hashlib
@@ -19,7 +20,6 @@ from unittest.mock import patch
 import msgspec
 
 from guestwire import relay
-from guestwire.errors import StoreError
 from guestwire.model import Delivery, JournalEntry, PartId, Ticket
 from guestwire.store import intake
 from guestwire.store.base import Intake
@@ -386,15 +386,7 @@ def _memory() -> str | None:
 @functools.cache
 def _template() -> Path:
     """An empty store. Opening a new one costs as much as a fifth of a world."""
-    place = tempfile.TemporaryDirectory(dir=_memory(), prefix="guestwire-sim-")
-    _kept.append(place)
-    SqliteStore(Folder(Path(place.name)), min_free_disk_mb=0).close()
-    return Path(place.name)
-
-
-_kept: list[tempfile.TemporaryDirectory[str]] = []
-
-
-def why(error: BaseException) -> str:
-    """Say what ended a process."""
-    return f"{error!r}" if not isinstance(error, StoreError) else f"{error.code} {error}"
+    place = Path(tempfile.mkdtemp(dir=_memory(), prefix="guestwire-sim-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    SqliteStore(Folder(place), min_free_disk_mb=0).close()
+    return place
