@@ -120,6 +120,12 @@ def released(hand: Hand, ticket: Ticket) -> None:
         hand.store.release(ticket.message_id, Person(), hand.now)
 
 
+def restored(hand: Hand) -> None:
+    """The store was made of a backup."""
+    with hand.store.transaction():
+        hand.store.doubt("2026-01-01T00:00:00Z", hand.now)
+
+
 #: How each event reaches the store.
 HAPPENS: dict[PartEvent, Callable[[Hand, Ticket], object]] = {
     E.BEGIN: lambda hand, ticket: hand.step(begins=(ticket.guest_ref,)),
@@ -127,6 +133,7 @@ HAPPENS: dict[PartEvent, Callable[[Hand, Ticket], object]] = {
     E.UNKNOWN: lambda hand, ticket: hand.step(Suspect(ticket.part_ids[0], attempt_of(hand, ticket), "lost")),
     E.CRASHED: lambda hand, ticket: hand.take_over(),
     E.PARK: lambda hand, ticket: ended(hand, ticket, S.PARKED),
+    E.RESTORED: lambda hand, ticket: restored(hand),
     E.GIVE_UP: lambda hand, ticket: ended(hand, ticket, S.DEAD),
     E.TOO_OLD: grown_old,
     E.ACCEPTED: lambda hand, ticket: hand.step(Confirm(ticket.part_ids[0], TOLD)),

@@ -13,11 +13,14 @@ from guestwire.store.facts import ReplyStatus
 ROOT = Path(__file__).parents[2]
 FAMILIES = (
     "part|upload|receipt|reply|replies|session|guest|errand|typing|lane|destination|deployment|config|webhook|"
-    "wire|relay"
+    "wire|relay|store"
 )
 EVENT = re.compile(rf"({FAMILIES})\.[a-z_]+")
 #: What reads like an event and is something else: a file, a setting's file, a rule for messages.
-OTHERS = {"relay.lock", "relay.json", "config.toml", "guest.empty", "guest.id_type", "replies.body"}
+OTHERS = {"relay.lock", "relay.json", "config.toml", "guest.empty", "guest.id_type", "replies.body"} | {
+    "store.db",
+    "store.path",
+}
 
 
 def events_in_source() -> set[str]:

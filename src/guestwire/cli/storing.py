@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from guestwire.store.checkup import Checked
     from guestwire.store.folder import Folder
 
-store_app = typer.Typer(name="store", help="Keep the store: back it up, look at it.", rich_markup_mode=None)
+store_app = typer.Typer(name="store", help="Keep the store: back it up, look at it, restore it.", rich_markup_mode=None)
 
 #: Exit code when a check failed.
 FAILED = 9
@@ -111,6 +111,56 @@ def check(
         free = where.loaded.settings.store.min_free_disk_mb
         found = check_store(folder, min_free_disk_mb=free, deep=deep)
     return _tell(found, as_json=as_json)
+
+
+@store_app.command()
+def restore(
+    path: Annotated[Path, typer.Argument(metavar="BACKUP", help="The folder of the backup.")],
+    to: StoreOf = None,
+    store: Store = None,
+    keys: Keys = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Put the store aside that is there; it is kept.")] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> int:
+    """
+    Make a store of a backup.
+
+    What had not ended when the backup was made may have been sent since: it is
+    looked up before anything of it is sent.
+
+    \b
+    Examples:
+      guestwire store restore /backup/guestwire-monday
+      guestwire store restore /backup/guestwire-monday --replace
+    """
+    from guestwire.store.restore import restore
+
+    where = place(to=to, store=store, needs_destination=False)
+    warning = "if the store that this backup was made of still sends, on whatever machine, end that first"
+    if replace and not _sure(f"{warning}; the one in '{where.folder}' is put aside", yes=yes):
+        show.say("nothing was restored")
+        return 2
+    if not replace:
+        show.warn(warning)
+    done = restore(path, where.folder, now=time.time(), keys=keys, replace=replace)
+    aside, found = done.aside and str(done.aside), done.doubted
+    if as_json:
+        told = {name: getattr(found, name) for name in found.__struct_fields__}
+        show.out(show.as_json({"path": str(where.folder), "made_at": done.manifest.made_at, **told, "aside": aside}))
+        return 0
+    show.out(show.printable(f"restored into '{where.folder}': the store of {done.manifest.made_at}"))
+    show.out(f"{found.checking:,} to be looked up, {found.parked:,} parked, {found.waiting:,} wait for their time")
+    if found.errands:
+        show.out(f"{found.errands:,} errands were dropped: they may have been done since")
+    if found.erased:
+        show.warn(
+            f"{found.erased:,} guests have no key: they were erased since, or keys.db is older than the backup;"
+            " nothing of them was restored"
+        )
+    if aside is not None:
+        show.out(show.printable(f"what was there before: {aside}"))
+    return 0
 
 
 @store_app.command()

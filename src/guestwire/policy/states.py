@@ -14,6 +14,7 @@ What is easy to get wrong:
 * *Checking* never becomes *expired*: whether it arrived is an open question, and age does not answer it.
 * The gateway's word is a fact. It holds from every state, those that had ended included, and is never taken back: on a
   part that is taken already it changes nothing, and neither does a receipt that comes late, early or twice.
+* Out of a backup nothing is believed: what was queued in it may have been sent since, and is *checking* too.
 * A receipt moves only what is taken. One that comes first *is* the proof that it was taken: *accepted* happens before.
 * Nothing leaves *dead*, *expired* and *cancelled* but by the gateway's word. Replaying a dead message makes a new one.
 
@@ -35,6 +36,7 @@ class PartEvent(enum.StrEnum):
     AGAIN = "again"
     UNKNOWN = "unknown"
     CRASHED = "crashed"
+    RESTORED = "restored"
     PARK = "park"
     GIVE_UP = "give up"
     TOO_OLD = "too old"
@@ -53,6 +55,7 @@ MEANINGS: Final[dict[PartEvent, str]] = {
     "least once is wanted",
     PartEvent.UNKNOWN: "bytes left, and nothing proves whether they arrived",
     PartEvent.CRASHED: "the process that sent it died before it knew; found at the next start",
+    PartEvent.RESTORED: "the store was made of a backup: it may have been sent since",
     PartEvent.PARK: "a person has to look: the outcome is unknown and at most once is wanted, its content or file "
     "cannot be read, or another part of its message has ended",
     PartEvent.GIVE_UP: "refused, out of attempts, or older than `retry.max_age_s`; or its file cannot go",
@@ -79,6 +82,7 @@ def _stays(state: PartState) -> dict[PartEvent, PartState]:
 TRANSITIONS: Final[dict[PartState, dict[PartEvent, PartState]]] = {
     _S.QUEUED: {
         _E.BEGIN: _S.SENDING,
+        _E.RESTORED: _S.CHECKING,
         _E.PARK: _S.PARKED,
         _E.GIVE_UP: _S.DEAD,
         _E.TOO_OLD: _S.EXPIRED,
@@ -90,6 +94,7 @@ TRANSITIONS: Final[dict[PartState, dict[PartEvent, PartState]]] = {
         _E.AGAIN: _S.QUEUED,
         _E.UNKNOWN: _S.CHECKING,
         _E.CRASHED: _S.CHECKING,
+        _E.RESTORED: _S.CHECKING,
         _E.PARK: _S.PARKED,
         _E.GIVE_UP: _S.DEAD,
         _E.ACCEPTED: _S.ACCEPTED,

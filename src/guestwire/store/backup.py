@@ -87,7 +87,7 @@ def back_up(folder: Folder, target: Path, *, now: float, with_keys: bool = False
         StoreError: GW-S030, the target exists; GW-S031, there is no room for it; or the store cannot be read.
     """
     target = target.expanduser().absolute()
-    with explained(folder), folder.keeping_files(), _reading(folder.store) as source:
+    with explained(folder), folder.keeping_files(), reading(folder.store) as source:
         _require_place(target, _size_of(folder, source, with_keys=with_keys))
         with made_whole(target) as partial:
             files = {"store.db": copy_database(source, partial / "store.db")}
@@ -102,7 +102,7 @@ def back_up(folder: Folder, target: Path, *, now: float, with_keys: bool = False
             for digest in named:
                 files[f"blobs/{digest}"] = _copy_blob(folder.blobs / digest, partial / "blobs" / digest)
             if with_keys:
-                with _reading(folder.keys) as keys:
+                with reading(folder.keys) as keys:
                     files["keys.db"] = copy_database(keys, partial / "keys.db")
             made_at = datetime.datetime.fromtimestamp(now, datetime.UTC).isoformat(timespec="milliseconds")
             manifest = Manifest(guestwire=VERSION, made_at=made_at, files=files, **facts)
@@ -111,7 +111,7 @@ def back_up(folder: Folder, target: Path, *, now: float, with_keys: bool = False
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[apsw.Connection]:
+def reading(path: Path) -> Iterator[apsw.Connection]:
     """Open a database at one moment: whatever others commit meanwhile is not seen, and they do not wait."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     try:

@@ -433,6 +433,20 @@ class StoreStatus(msgspec.Struct, frozen=True):
     """Open parts by destination and state."""
 
 
+class Doubted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a restored store held that had not ended."""
+
+    checking: int
+    """Parts that may have been sent since: each is looked up."""
+    parked: int
+    waiting: int
+    """Parts whose time has not come yet: they cannot have been sent."""
+    errands: int
+    """They may have been done since: ended as failed."""
+    erased: int
+    """Guests without a key, of whom nothing was kept."""
+
+
 class Store(Protocol):
     """Where messages and their journal are kept."""
 

@@ -41,6 +41,7 @@ STATE_OF_EVENT = {
     "part.requeued": PartState.QUEUED,
     "part.throttled": PartState.QUEUED,
     "part.possible_duplicate": PartState.QUEUED,
+    "part.released": PartState.QUEUED,
     **{
         f"part.{state.value}": state
         for state in PartState
@@ -93,7 +94,9 @@ def check_store(folder: Folder, *, min_free_disk_mb: float = 0, deep: bool = Fal
         return found + _examine(folder.store, folder.blobs, folder.keys, deep=deep)
 
 
-def check_backup(path: Path, *, keys: Path | None = None, deep: bool = False) -> list[Checked]:
+def check_backup(
+    path: Path, *, keys: Path | None = None, deep: bool = False, may_lack_guests: bool = False
+) -> list[Checked]:
     """
     Look at a backup: its files against the manifest, then what they hold.
 
@@ -101,6 +104,7 @@ def check_backup(path: Path, *, keys: Path | None = None, deep: bool = False) ->
         path: The folder.
         keys: The `keys.db` that belongs to it, where it has none itself.
         deep: As for `check_store`.
+        may_lack_guests: That guests have no key is no finding: they were erased since.
 
     Raises:
         StoreError: GW-S032, it is no backup.
@@ -112,18 +116,20 @@ def check_backup(path: Path, *, keys: Path | None = None, deep: bool = False) ->
     found = [Checked("files", "fail", each, fix) for each in wrong] or [Checked("files", "ok", facts)]
     if "store.db" not in manifest.files or not (path / "store.db").is_file():
         return found
-    own = path / "keys.db" if manifest.has_keys else keys
-    return found + _examine(path / "store.db", path / "blobs", own, deep=deep)
+    own = path / "keys.db" if keys is None and manifest.has_keys else keys
+    return found + _examine(path / "store.db", path / "blobs", own, deep=deep, may_lack_guests=may_lack_guests)
 
 
-def _examine(database: Path, blobs: Path, keys: Path | None, *, deep: bool) -> list[Checked]:
+def _examine(
+    database: Path, blobs: Path, keys: Path | None, *, deep: bool, may_lack_guests: bool = False
+) -> list[Checked]:
     try:
         connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READWRITE)
     except apsw.Error as error:
         return [Checked("integrity", "fail", f"the database cannot be opened: {error}", RESTORE)]
     try:
         connection.set_busy_timeout(5_000)
-        return Examination(connection, blobs, keys, deep=deep).run()
+        return Examination(connection, blobs, keys, deep=deep, may_lack_guests=may_lack_guests).run()
     except apsw.Error as error:
         return [Checked("integrity", "fail", f"the database cannot be read: {error}", RESTORE)]
     finally:
@@ -143,14 +149,20 @@ class Examination:
         blobs: The folder of its files.
         keys: Its `keys.db`; None: nobody has it here, so no seal is opened.
         deep: Every seal and every file.
+        may_lack_guests: That guests have no key is no finding.
     """
 
-    def __init__(self, connection: apsw.Connection, blobs: Path, keys: Path | None, *, deep: bool) -> None:
+    def __init__(
+        self, connection: apsw.Connection, blobs: Path, keys: Path | None, *, deep: bool, may_lack_guests: bool
+    ) -> None:
         self._db = connection
         self._blobs = blobs
         self._keys = keys
         self._deep = deep
+        self._may_lack_guests = may_lack_guests
         self._vault: Vault | None = None
+        #: Who has a key.
+        self._known: set[GuestRef] = set()
         self._checks: tuple[tuple[str, Callable[[], Iterable[str]], str], ...] = (
             ("integrity", self._integrity, RESTORE),
             ("references", self._references, REPORT),
@@ -266,7 +278,7 @@ class Examination:
         for (part,) in self._rows(
             "SELECT p.id FROM parts p JOIN messages m ON m.id = p.message_id"
             " WHERE p.lane_seq IS NULL AND m.enters_at IS NULL"
-            " AND p.state IN ('queued', 'sending', 'checking', 'parked')"
+            " AND p.state IN ('queued', 'sending', 'checking')"  # one that is parked may be set aside
         ):
             yield f"part {part} is neither in its lane nor does it wait for a time"
 
@@ -297,7 +309,7 @@ class Examination:
                 continue
             if on_disk != size + SEAL_BYTES:
                 yield f"file {digest} has {on_disk:,} bytes instead of {size + SEAL_BYTES:,}"
-            elif self._vault is not None and (self._deep or number < SAMPLE_FILES):
+            elif self._vault is not None and guest in self._known and (self._deep or number < SAMPLE_FILES):
                 try:
                     content = Blobs(self._blobs, self._vault).get(guest, digest)
                 except StoreError as error:
@@ -322,9 +334,9 @@ class Examination:
         if self._vault is None:
             yield f"'{self._keys}' is not the one that this store was written with"
             return
-        known = self._vault.guests()
+        self._known = self._vault.guests()
         for (guest,) in self._rows("SELECT guest_ref FROM guests"):
-            if guest not in known:
+            if guest not in self._known and not self._may_lack_guests:
                 yield f"guest {guest} has no key"
 
     def _open_vault(self) -> None:
@@ -342,6 +354,8 @@ class Examination:
         limit = -1 if self._deep else SAMPLE_ROWS
         for column, statement in SEALED.items():
             for guest, place, sealed in self._rows(statement, (limit,)):
+                if guest not in self._known:
+                    continue  # told with the keys
                 try:
                     opened = self._vault.open(GuestRef(guest), place, sealed)
                     if column == "parts.body":

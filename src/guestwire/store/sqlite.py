@@ -42,10 +42,11 @@ from guestwire.store.base import (
     StepResult,
     Suspect,
 )
+from guestwire.store.doubts import Doubts
 from guestwire.store.interventions import Interventions
 
 
-class SqliteStore(Interventions):
+class SqliteStore(Interventions, Doubts):
     """One connection to a store, with every verb."""
 
     def take_over(self, now: float) -> int:

@@ -113,7 +113,8 @@ WHERE p.state IN (SELECT value FROM json_each(?1)) AND p.changed_at >= ?2
 GROUP BY p.message_id ORDER BY min(p.seq) LIMIT ?5
 
 -- name: siblings
-SELECT id FROM parts WHERE message_id = ? AND id <> ? AND state = 'queued' ORDER BY position
+-- In check, and not the head of its lane: that of a restored store.
+SELECT id FROM parts WHERE message_id = ? AND id <> ? AND state IN ('queued', 'checking') ORDER BY position
 
 -- name: head
 -- Without a join: the two look-ups take half the time of one statement that does both.
@@ -391,3 +392,48 @@ UPDATE parts SET state = ?, changed_at = ?, reason = coalesce(?, reason) WHERE i
 
 -- name: guest_destination
 SELECT d.transport FROM guests g JOIN destinations d ON d.name = g.destination WHERE g.guest_ref = ?
+
+-- name: open_parts
+SELECT p.id, p.guest_ref, p.state, p.attempt, p.reason, p.lane_seq, m.enters_at, m.held_by
+FROM parts p JOIN messages m ON m.id = p.message_id
+WHERE p.state IN ('queued', 'sending', 'checking', 'parked') ORDER BY p.seq
+
+-- name: mistrust
+-- Its tries and its age count from here: whoever tried before was another store.
+UPDATE parts
+SET state = 'checking', next_at = ?1, changed_at = ?1, age_from = ?1, tries_from = attempt, reason = ?2
+WHERE id = ?3
+
+-- name: queued_errands
+SELECT seq, guest_ref, kind FROM errands WHERE state = 'queued' ORDER BY seq
+
+-- name: guests
+SELECT guest_ref FROM guests
+
+-- name: forget_parts
+DELETE FROM parts WHERE guest_ref = ?
+
+-- name: forget_messages
+DELETE FROM messages WHERE guest_ref = ?
+
+-- name: forget_replies
+DELETE FROM replies WHERE guest_ref = ?
+
+-- name: forget_errands
+DELETE FROM errands WHERE guest_ref = ?
+
+-- name: forget_receipts
+DELETE FROM receipts WHERE guest_ref = ?
+
+-- name: forget_blobs
+DELETE FROM blobs WHERE guest_ref = ?
+
+-- name: forget_guest
+DELETE FROM guests WHERE guest_ref = ?
+
+-- name: have_numbers
+INSERT INTO sqlite_sequence (name, seq)
+SELECT 'replies', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'replies')
+
+-- name: skip_numbers
+UPDATE sqlite_sequence SET seq = seq + ? WHERE name IN ('journal', 'replies')
