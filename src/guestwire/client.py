@@ -43,10 +43,11 @@ from guestwire.model import (
     Ticket,
 )
 from guestwire.policy.order import Reorder
+from guestwire.policy.reload import Changes, changed_destinations, changed_relay
 from guestwire.protocol.openmessaging import RECEIPT_REASONS
 from guestwire.receiving import Receiver, WebhookAnswer
 from guestwire.relay import STORE_GONE, Relay
-from guestwire.routes import caller_of, routes_of
+from guestwire.routes import caller_of, retune, routes_of
 from guestwire.settings import Destination, RelaySettings, StoreSettings, ad_hoc, ambient_of, choose, load
 from guestwire.store.base import Intake, PartView, StoreStatus
 from guestwire.store.folder import Folder, RelayLock
@@ -240,9 +241,7 @@ class GuestWire:
 
     async def close(self) -> None:
         """Let what is in flight have its outcome, close everything. What is queued stays queued."""
-        self._stopping.set()
-        if self._relay is not None:
-            self._relay.stop()
+        self.stop()
         for task in (self._keeper, self._teller, self._watcher):
             if task is not None:
                 if task is not self._keeper:
@@ -343,6 +342,31 @@ class GuestWire:
             self._untold = error
         else:
             self._untold = None
+
+    def stop(self) -> None:
+        """Begin nothing new. What is in flight has until `relay.shutdown_s` from now; `close` waits for that."""
+        self._stopping.set()
+        if self._relay is not None:
+            self._relay.stop()
+
+    def reconfigure(self, destinations: Sequence[Destination], relay_settings: RelaySettings) -> Changes:
+        """
+        Go by other settings, as far as that can be done without letting go of a session.
+
+        Args:
+            destinations: All of them, as they are to be.
+            relay_settings: As they are to be.
+
+        Returns:
+            What differs: which keys hold from now on, and which only in another `GuestWire`. These stay as they were.
+        """
+        merged, changes = changed_destinations(self._destinations, {each.name: each for each in destinations})
+        self._relay_settings, others = changed_relay(self._relay_settings, relay_settings)
+        self._destinations.update(merged)  # the acceptance of messages looks at the same
+        if self._relay is not None:
+            retune(self._relay.routes, merged.values(), api_clients=self._api_clients)
+            self._relay.retune(self._relay_settings)
+        return changes + others
 
     async def _has_heard(self, guest: GuestRef, names: Iterable[str], before: float) -> set[str]:
         return await self._reader.read(lambda store: store.has_heard(guest, names, before))
@@ -554,6 +578,8 @@ class GuestWire:
     @property
     def still_s(self) -> float:
         """How long the relay of this process, or the attempt to become it, has not turned, in seconds."""
+        if self._keeper is None:
+            return 0.0
         return self.clock.now() - (self._kept_at if self._relay is None else self._relay.turned_at)
 
     def obstacles(self) -> list[Obstacle]:

@@ -41,7 +41,7 @@ from guestwire.model import (
 )
 from guestwire.policy.forecast import checks_s
 from guestwire.policy.pace import Key
-from guestwire.settings import VERSION
+from guestwire.settings import VERSION, RelaySettings
 from guestwire.steering import STORE_RETRY_S, Steering
 from guestwire.store.base import Change, Expire, Head, Hear, LaneRow, Note, Realign, Step, StepResult, Use
 from guestwire.store.sqlite import SqliteStore
@@ -119,6 +119,11 @@ class Relay(Steering):
             self._stopping = True
             self._stop_by = self._clock.now() + self._settings.shutdown_s
         self._wake.set()
+
+    def retune(self, settings: RelaySettings) -> None:
+        """Go by other settings from now on, and look again at what waits."""
+        self._settings = settings
+        self.nudge()
 
     @property
     def turned_at(self) -> float:

@@ -89,17 +89,34 @@ def breaker_of(destination: Destination, timing: RelaySettings) -> Breaker:
 
 def _windows_of(destinations: Iterable[Destination], api_clients: ApiClients) -> dict[str, SharedWindows]:
     """Return the windows of REST destinations, by name: those of one token have the same, and the smallest limits."""
+    windows: dict[str, SharedWindows] = {}
+    for owner, together in _by_owner(destinations, api_clients).items():
+        keys, errand_keys = (tuple((name, owner) for name in names) for names in (FOR_MESSAGES, FOR_OTHERS))
+        shared = SharedWindows(Pace(token_limits(together)), keys, errand_keys)
+        windows |= {destination.name: shared for destination in together}
+    return windows
+
+
+def _by_owner(destinations: Iterable[Destination], api_clients: ApiClients) -> dict[str, list[Destination]]:
+    """Return the REST destinations, by whom the platform counts."""
     by_owner: dict[str, list[Destination]] = {}
     for destination in destinations:
         if not destination.has_sessions:
             owner = token_owner(destination, api_clients.get(destination.name))
             by_owner.setdefault(owner, []).append(destination)
-    windows: dict[str, SharedWindows] = {}
-    for owner, together in by_owner.items():
-        keys, errand_keys = (tuple((name, owner) for name in names) for names in (FOR_MESSAGES, FOR_OTHERS))
-        shared = SharedWindows(Pace(token_limits(together)), keys, errand_keys)
-        windows |= {destination.name: shared for destination in together}
-    return windows
+    return by_owner
+
+
+def retune(routes: Mapping[str, Route], destinations: Iterable[Destination], *, api_clients: ApiClients) -> None:
+    """Let routes that are driven keep the limits, and the patience, that their destinations have now."""
+    found = list(destinations)
+    for destination in found:
+        route = routes[destination.name]
+        route.retry = destination.retry
+        if destination.has_sessions:
+            route.pace.retune(session_limits(destination))
+    for together in _by_owner(found, api_clients).values():
+        routes[together[0].name].pace.retune(token_limits(together))
 
 
 def _rest(

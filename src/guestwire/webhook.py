@@ -8,20 +8,14 @@ path does not matter; the signature says whose it is. A server of one's own call
 from __future__ import annotations
 
 import asyncio
-import errno
 from typing import TYPE_CHECKING
 
 from guestwire.client import GuestWire
-from guestwire.errors import ConfigError
+from guestwire.ports import READ_S, HttpPort
 from guestwire.receiving import MAX_BODY_BYTES, WebhookAnswer
 
 if TYPE_CHECKING:
     from aiohttp import web
-
-#: A sender gets this long for its body, in seconds: the platform sends a few kilobytes at once.
-READ_S = 10.0
-#: What is being answered at the end gets this long, in seconds.
-CLOSE_S = 2.0
 
 
 class WebhookServer:
@@ -36,18 +30,17 @@ class WebhookServer:
 
     def __init__(self, wire: GuestWire, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self._wire = wire
-        self._host = host
-        self.port = port
-        self._runner: web.AppRunner | None = None
-        self._sweeper: asyncio.Task[None] | None = None
-        #: Connections on which a whole request has come.
-        self._spoken: set[object] = set()
+        self._port = HttpPort(self._handle, host=host, port=port, flag="--webhook-port", max_body_bytes=MAX_BODY_BYTES)
+
+    @property
+    def port(self) -> int:
+        """On which it listens."""
+        return self._port.port
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self.port}"
+        return self._port.url
 
     async def __aenter__(self) -> WebhookServer:
         await self.start()
@@ -63,43 +56,12 @@ class WebhookServer:
         Raises:
             ConfigError: GW-C047, there is no secret to know the platform by; GW-C051, the port cannot be had.
         """
-        from aiohttp import web
-
         self._wire.receiver.require()
-        app = web.Application(client_max_size=MAX_BODY_BYTES)
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S, keepalive_timeout=READ_S)
-        await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, self._host, self.port).start()
-        except OSError as error:
-            await self.close()
-            taken = error.errno == errno.EADDRINUSE
-            raise ConfigError(
-                f"port {self.port} of {self._host} cannot be had: {'it is taken' if taken else error.strerror}",
-                code="GW-C051",
-                hint="choose another --webhook-port; below 1024 needs rights that a reverse proxy has",
-            ) from error
-        self.port = self._runner.addresses[0][1]
-        self._sweeper = asyncio.create_task(self._sweep(self._runner))
-
-    async def _sweep(self, runner: web.AppRunner) -> None:
-        """Close connections that have said nothing, or half a word: each takes a file that sending may need."""
-        silent: set[object] = set()
-        while True:
-            await asyncio.sleep(READ_S)
-            server = runner.server
-            open_now = set(server.connections) if server is not None else set()
-            for connection in open_now:
-                if connection in silent and connection.transport is not None:
-                    connection.transport.abort()
-            self._spoken &= open_now
-            silent = {connection for connection in open_now if connection not in self._spoken}
+        await self._port.open()
 
     async def _handle(self, request: web.Request) -> web.Response:
         from aiohttp import web
 
-        self._spoken.add(request.protocol)
         if request.method != "POST":
             return web.Response(status=405, headers={"Allow": "POST"}, text="a platform's webhook: POST to it\n")
         try:
@@ -113,13 +75,7 @@ class WebhookServer:
 
     async def close(self) -> None:
         """Close the port. What is being stored is answered first."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.gather(self._sweeper, return_exceptions=True)
-            self._sweeper = None
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
+        await self._port.close()
 
 
 def _response(answer: WebhookAnswer) -> web.Response:

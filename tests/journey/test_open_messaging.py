@@ -538,7 +538,7 @@ async def test_a_webhook_connection_that_says_nothing_is_closed(
     genesys: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each takes a file of the process that sends; half a request is as good as none."""
-    monkeypatch.setattr("guestwire.webhook.READ_S", 0.05)
+    monkeypatch.setattr("guestwire.ports.READ_S", 0.05)
     async with wired(kiosk(genesys), folder=tmp_path / "s") as wire, WebhookServer(wire) as server:
         for said in (b"", b"POST / HTTP/1.1\r\nHost: x"):
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)

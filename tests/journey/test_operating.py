@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import threading
+import time
 from pathlib import Path
 
+import aiohttp
 import msgspec
 
 from guestwire.client import GuestWire
+from guestwire.health import HealthServer
 from guestwire.settings import Limits, RetrySettings, StoreSettings
-from guestwire.testing import emulator
-from guestwire.vitals import FILE_NAME, DestinationVitals, Vitals
-from tests.journey.kit import FAST, QUICK, destination, eventually, make_wire, say, settled, until, wired
+from guestwire.testing import FakeClock, emulator
+from guestwire.vitals import FILE_NAME, STUCK_S, DestinationVitals, Vitals
+from tests.journey.kit import (
+    FAST,
+    PATIENCE_S,
+    QUICK,
+    destination,
+    eventually,
+    kiosk,
+    make_wire,
+    own_gateway,
+    say,
+    settled,
+    until,
+    wired,
+)
 
 
 def of(wire: GuestWire) -> DestinationVitals:
@@ -123,3 +141,52 @@ async def test_a_store_that_cannot_be_written_is_an_obstacle(tmp_path: Path) -> 
         await eventually(lambda: wire.obstacles() == [])
         told = json.loads((tmp_path / FILE_NAME).read_bytes())
         assert set(told) == set(Vitals.__struct_fields__)
+
+
+async def test_a_loop_that_is_stuck_is_not_alive(tmp_path: Path) -> None:
+    """503 while its store does not answer for ten seconds, 200 again once it has: to be started anew, or not."""
+    clock = FakeClock(time.time())
+    gate = threading.Event()
+    async with (
+        emulator(**FAST) as genesys,
+        wired(genesys, tmp_path, clock=clock) as wire,
+        HealthServer(wire) as server,
+        aiohttp.ClientSession() as http,
+    ):
+
+        async def answer(page: str) -> tuple[int, str]:
+            async with http.get(server.url + page) as found:
+                return found.status, (await found.json())["status"]
+
+        await until(wire, "relay.started")
+        await eventually(lambda: wire.obstacles() == [])
+        assert (await answer("/healthz"), await answer("/readyz")) == ((200, "ok"), (200, "ready"))
+        try:
+            stuck = wire.store_read(lambda _: gate.wait(PATIENCE_S))
+            async with asyncio.timeout(PATIENCE_S):
+                while (await answer("/healthz")) == (200, "ok"):  # until it has come to the store, and stays there
+                    clock.advance(STUCK_S)
+            assert await answer("/healthz") == (503, "stuck")
+        finally:
+            gate.set()
+        assert await stuck
+        async with asyncio.timeout(PATIENCE_S):
+            while (await answer("/healthz")) != (200, "ok"):
+                clock.advance(1.0)
+
+
+async def test_new_settings_hold_while_it_relays(tmp_path: Path) -> None:
+    """A token's window, shared by two destinations, is retuned for both; what is in line goes sooner."""
+    async with emulator(**FAST) as genesys:
+        slow = Limits(messages_per_s=1, requests_per_min=60, reserve_per_min=1)
+        first, second = (kiosk(genesys, limits=slow), own_gateway(genesys, limits=slow))
+        settings = StoreSettings(path=tmp_path, min_free_disk_mb=1)
+        async with GuestWire([first, second], store=tmp_path, store_settings=settings, relay_settings=QUICK) as wire:
+            tickets = [await say(wire, str(number), f"g{number}") for number in range(20)]
+            quick = msgspec.structs.replace(slow, messages_per_s=100, requests_per_min=1_000)
+            new = [msgspec.structs.replace(each, limits=quick) for each in (first, second)]
+            changes = wire.reconfigure(new, msgspec.structs.replace(QUICK, settle_s=0.2, ping_after_s=3.0))
+            assert {"destinations.kiosk.limits.messages_per_s", "relay.settle_s"} <= set(changes.live)
+            assert changes.restart == ("relay.ping_after_s",)
+            assert await settled(wire, *tickets) == ["accepted"] * 20
+            assert wire.reconfigure(new, msgspec.structs.replace(QUICK, settle_s=0.2)).live == ()

@@ -352,12 +352,16 @@ def up(
     webhook_host: Annotated[
         str, typer.Option("--webhook-host", metavar="ADDRESS", help="Address to receive it on.")
     ] = "127.0.0.1",
+    http: Annotated[
+        str | None,
+        typer.Option("--http", metavar="ADDRESS:PORT", help="Answer /healthz and /readyz there, such as :9464."),
+    ] = None,
 ) -> int:
     """
     Relay what is queued, until stopped.
 
     To the destination that is named, or to all of the settings but emulators. SIGTERM or Ctrl-C ends it within 10
-    seconds; what is queued stays queued.
+    seconds; what is queued stays queued. SIGHUP reads limits and retries anew.
 
     \b
     Examples:
@@ -365,13 +369,21 @@ def up(
       guestwire up --to web
       guestwire up --gateway http://127.0.0.1:8700
       guestwire up --to kiosk --webhook-port 8480
+      guestwire --log-format json up --http 127.0.0.1:9464
     """
-    from guestwire.cli import watching
+    from guestwire.cli import operating, watching
 
-    where = place(
-        to=to, gateway=gateway, region=region, deployment_id=deployment_id, store=store, pace=pace, every=True
-    )
-    return run(lambda: watching.up(where, webhook_host, webhook_port))
+    ports = operating.Ports(webhook_host, webhook_port, None if http is None else operating.address_of(http))
+
+    def read(deployment_id: str | None = deployment_id) -> Place:
+        return place(
+            to=to, gateway=gateway, region=region, deployment_id=deployment_id, store=store, pace=pace, every=True
+        )
+
+    where = read()
+    # An emulator's id was asked for; it is not asked again while messages go there.
+    known = where.destination.deployment_id if gateway is not None and where.destination is not None else deployment_id
+    return run(lambda: watching.up(where, lambda: read(known), ports))
 
 
 # --- looking ---

@@ -96,10 +96,10 @@ def error(problem: GuestWireError) -> None:
         say(f"  {printable(problem.hint)}")
 
 
-def warn(text: str) -> None:
-    """Something the person should know."""
+def warn(text: str, **extra: str) -> None:
+    """Something the person should know; `extra` is for logs that are read by machines."""
     if voice is not None:
-        voice(WARNING, text, {})
+        voice(WARNING, text, extra)
         return
     say(f"warning: {printable(text)}")
 

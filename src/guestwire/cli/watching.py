@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import difflib
-import signal
+import os
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
-from guestwire.cli import content, show
-from guestwire.cli.common import Place, require_store, stop_at_once, summary
+from guestwire.cli import content, operating, show
+from guestwire.cli.common import Place, require_store, summary
 from guestwire.cli.sending import wire_of
+from guestwire.cli.supervisor import Supervisor
 from guestwire.client import GuestWire, Status
 from guestwire.errors import AuthenticationError, ConfigError, NotFound
 from guestwire.model import RECEIPT_STATES, JournalEntry, PartBody, PartId, PartState, Reply
@@ -36,30 +37,35 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 
 
-async def up(where: Place, webhook_host: str, webhook_port: int | None) -> int:
-    """Relay until told to stop; and receive a platform's webhook, where a port is given."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+async def up(where: Place, again: Callable[[], Place], ports: operating.Ports) -> int:
+    """
+    Relay until told to stop; and answer at the ports that are given.
 
-    def told() -> None:
-        if stop.is_set():
-            stop_at_once()
-        show.say("stopping: what is in flight gets its answer, what is queued stays queued")
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told)
+    Args:
+        where: What to relay.
+        again: Reads the settings anew, for SIGHUP.
+        ports: For a platform's webhook, and for questions about health.
+    """
+    orders = operating.Orders(asyncio.get_running_loop())
+    supervisor = Supervisor(os.environ)
+    wire = wire_of(where, "required")
     async with (
-        wire_of(where, "required") as wire,
+        # Around everything: whoever asks is told how starting and stopping go, too.
+        operating.answering(wire, ports.health),
+        operating.patting(wire, supervisor),
+        wire,
         _forwarding(wire, where),
-        _receiving(wire, webhook_host, webhook_port),
+        _receiving(wire, ports.webhook_host, ports.webhook),
     ):
         for warning in wire.folder.warnings:
             show.warn(warning)
         names = ", ".join(repr(each.name) for each in (where.destination, *where.others) if each is not None)
         show.say(f"relaying out of '{wire.folder.path}' to {names}; Ctrl-C ends it")
         told_before: set[str] = set()
-        while not stop.is_set():
+        while not orders.stop:
+            if orders.taken_reload():
+                where = await operating.reload(wire, where, again, supervisor)
+            operating.report(wire, supervisor)
             troubles = set(wire.troubles())
             for trouble in troubles - told_before:
                 show.warn(f"{trouble}; still trying")
@@ -72,8 +78,10 @@ async def up(where: Place, webhook_host: str, webhook_port: int | None) -> int:
                 if not troubles <= told_before:
                     show.say(f"  {show.printable(error.hint)}")
             told_before = troubles
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), 1.0)
+            await orders.wait(1.0)
+        supervisor.tell("STOPPING=1", "STATUS=stopping: what is in flight gets its answer")
+        # At once, and not after the ports: what is in flight has its time while they close.
+        wire.stop()
     return 0
 
 
