@@ -25,7 +25,7 @@ from guestwire.cli.batchfile import BadRow, BatchFile, Row
 from guestwire.client import SETTLING, SUBMIT_SLICE, GuestWire
 from guestwire.errors import ConfigError, Finding, Rejected
 from guestwire.model import Draft, PartState, Ticket
-from guestwire.policy.forecast import Forecast, forecast
+from guestwire.policy.forecast import Forecast, forecast_for
 from guestwire.settings import Destination, Limits
 from guestwire.store.sqlite import SqliteStore
 
@@ -94,7 +94,7 @@ def survey(file: BatchFile, wire: GuestWire) -> Survey:
         raise Rejected(findings, code="GW-R003")
     if not rows:
         raise ConfigError(f"'{file.path}' has no rows", code="GW-C063", hint="the first line names the columns")
-    expected = forecast(by_guest.values(), wire.destination.limits, by_token=not wire.destination.has_sessions)
+    expected = forecast_for(by_guest.values(), wire.destination)
     return Survey(rows, len(by_guest), files, files_bytes, expected)
 
 

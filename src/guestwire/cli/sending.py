@@ -19,7 +19,7 @@ from guestwire.cli.common import Place, require_store, run, summary, usage
 from guestwire.client import GuestWire, MessageStatus, RelayMode
 from guestwire.errors import AuthenticationError, ConfigError, Finding, NotFound, Rejected
 from guestwire.model import TAKEN_STATES, Draft, JournalEntry, PartState, Reply, Ticket
-from guestwire.policy.forecast import forecast
+from guestwire.policy.forecast import forecast_for
 from guestwire.store.base import PartView
 
 
@@ -229,11 +229,11 @@ class Result(msgspec.Struct, frozen=True):
 
 def _dry_run(wire: GuestWire, draft: Draft, of_files: tuple[Finding, ...], as_json: bool) -> int:
     findings = attaching.joined(of_files, wire.check(draft))
-    expected = forecast([1], wire.destination.limits, by_token=not wire.destination.has_sessions)
+    expected = forecast_for([1], wire.destination)
     if as_json:
         show.out(show.as_json({"findings": findings, "forecast": expected}))
     elif not findings:
-        show.out(f"no problems; it would be accepted in about {show.ago(expected.duration_s)}")
+        show.out(f"no problems; accepted in about {show.ago(expected.duration_s)} ({expected.assumptions})")
     if findings:
         raise Rejected(findings)
     return 0

@@ -2,21 +2,26 @@
 When a backlog will be through, before it is begun.
 
 An estimate from the limits alone, with its assumptions stated: every guest's messages go one after the other, guests
-go side by side, and nothing is throttled, lost or slow beyond `echo_s`. Over a session the limits are each guest's;
-over REST they are the token's, and all guests share them.
+go side by side, and nothing is throttled, lost or slow beyond `ECHO_S`. Over a session the limits are each guest's, and
+connects are the deployment's; over REST they are the token's, and all guests share them.
+
+A window slides from answers on (`policy.pace`), so what fills it goes again one period after its first *answer*: the
+round trip comes on top of every period. `tests/unit/test_forecast_run.py` holds the estimate against the relay.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
-from guestwire.settings import Limits
+from guestwire.settings import Destination, Limits
 
-#: Time from sending a message to its echo that is assumed, in seconds.
+#: Time from sending a message to its echo, or its answer, that is assumed, in seconds.
 ECHO_S = 0.2
+#: Time from asking for a connection to a configured session that is assumed, in seconds.
+CONNECT_S = 0.3
 
 
 class Forecast(msgspec.Struct, frozen=True):
@@ -28,19 +33,41 @@ class Forecast(msgspec.Struct, frozen=True):
     assumptions: str
 
 
+#: How long something takes, and what decides it.
+_Span = tuple[float, str]
+
+
+def forecast_for(messages_by_guest: Iterable[int], destination: Destination) -> Forecast:
+    """Estimate how long a backlog takes at a destination; see `forecast`."""
+    return forecast(
+        messages_by_guest,
+        destination.limits if destination.pace else _unpaced(destination.limits),
+        by_token=not destination.has_sessions,
+        new_guests_per_min=destination.max_new_guests_per_min if destination.pace else None,
+    )
+
+
 def forecast(
-    messages_by_guest: Iterable[int], limits: Limits, *, by_token: bool = False, echo_s: float = ECHO_S
+    messages_by_guest: Iterable[int],
+    limits: Limits,
+    *,
+    by_token: bool = False,
+    new_guests_per_min: int | None = None,
+    echo_s: float = ECHO_S,
+    connect_s: float = CONNECT_S,
 ) -> Forecast:
     """
     Estimate how long a backlog takes.
 
     Args:
-        messages_by_guest: How many messages each guest has.
+        messages_by_guest: How many messages each guest has, in the order in which they come.
         limits: Of the destination.
         by_token: They count by token, not by guest.
+        new_guests_per_min: Bound on new sessions, where there is one; every guest is taken for a new one.
         echo_s: Assumed round trip of one message, in seconds.
+        connect_s: Assumed time for a connection and its session, in seconds.
     """
-    counts = sorted(messages_by_guest, reverse=True)
+    counts = [count for count in messages_by_guest if count]
     if by_token:
         duration_s, binding = _token(counts, limits, echo_s)
         return Forecast(
@@ -48,19 +75,27 @@ def forecast(
             binding,
             f"every answer within {echo_s:g} s, no throttling, no losses, nobody else uses the token",
         )
-    longest, binding = 0.0, "echo"
+    duration_s, binding = 0.0, "echo"
     for position, count in enumerate(counts):
-        # Whoever has most to say is connected first here; the relay connects in order of entry, so this is the least.
-        connect_s = 60.0 * (position // limits.connects_per_min)
-        lane_s, lane_binding = _lane(count, limits, echo_s)
-        total_s = connect_s + lane_s
-        if total_s > longest:
-            longest = total_s
-            binding = "connects_per_min" if connect_s > lane_s else lane_binding
-    return Forecast(
-        round(longest, 1),
-        binding,
-        f"every echo within {echo_s:g} s, no throttling, no losses, guests side by side",
+        connect = _connected(position, limits, new_guests_per_min, connect_s)
+        lane = _lane(count, limits, echo_s)
+        if connect[0] + lane[0] > duration_s:
+            duration_s = connect[0] + lane[0]
+            binding = connect[1] if connect[0] - connect_s > lane[0] else lane[1]
+    told = (
+        f"every echo within {echo_s:g} s, every session within {connect_s:g} s, no throttling, no losses, "
+        "guests side by side"
+    )
+    if new_guests_per_min is not None:
+        told += ", every guest a new one"
+    return Forecast(round(duration_s, 1), binding, told)
+
+
+def _unpaced(limits: Limits) -> Limits:
+    """Nothing is counted but how many are on their way."""
+    without = 1_000_000_000
+    return msgspec.structs.replace(
+        limits, messages_per_s=without, requests_per_min=without, connects_per_min=without, reserve_per_min=0
     )
 
 
@@ -82,28 +117,88 @@ def checks_s(count: int, *, per_min: int | None, requests: int, settle_s: float)
     return 2 * settle_s + (0.0 if per_min is None else 60.0 * count * requests / per_min)
 
 
-def _token(counts: list[int], limits: Limits, echo_s: float) -> tuple[float, str]:
-    """How long all messages of a token take, and what decides it."""
-    total = sum(counts)
-    if not total:
+def _connected(position: int, limits: Limits, new_guests_per_min: int | None, connect_s: float) -> _Span:
+    """When the guest in a place of the queue has his session."""
+    period_s = 60.0 + connect_s
+    found = [(position // limits.connects_per_min * period_s + connect_s, "connects_per_min")]
+    if new_guests_per_min is not None:
+        found.append((position // new_guests_per_min * period_s + connect_s, "max_new_guests_per_min"))
+    return max(found, key=_longest)
+
+
+def _lane(count: int, limits: Limits, echo_s: float) -> _Span:
+    """How long one guest's messages take, one after the other."""
+
+    def second(uses: int) -> _Span:
+        return _windowed(uses, limits.messages_per_s, 1.0, lambda some: some * echo_s, echo_s, "messages_per_s", "echo")
+
+    # The configure request counts against the same minute: it is the first use of the first one, answered before.
+    full, rest = divmod(count, limits.requests_per_min)
+    if not full:
+        return second(count)
+    fastest_s = second(limits.requests_per_min)[0]
+    until_s = max(60.0, fastest_s) + (full - 1) * max(60.0 + echo_s, fastest_s)
+    return until_s + second(rest + 1)[0], "requests_per_min"
+
+
+def _token(counts: list[int], limits: Limits, echo_s: float) -> _Span:
+    """How long all messages of a token take."""
+    if not counts:
         return 0.0, "echo"
+    # A guest's messages go one after the other, so there are never more on their way than guests.
+    at_once = min(limits.max_in_flight, len(counts))
+    width = "max_in_flight" if at_once == limits.max_in_flight else "echo"
+
+    def waves(uses: int) -> float:
+        return math.ceil(uses / at_once) * echo_s
+
+    def second(uses: int) -> _Span:
+        return _windowed(uses, limits.messages_per_s, 1.0, waves, echo_s, "messages_per_s", width)
+
     per_min = max(1, limits.requests_per_min - limits.reserve_per_min)
-    return max(
-        (counts[0] * echo_s, "echo"),
-        (math.ceil(total / limits.max_in_flight) * echo_s, "max_in_flight"),
-        ((total - 1) // limits.messages_per_s * 1.0 + echo_s, "messages_per_s"),
-        ((total - 1) // per_min * 60.0 + echo_s, "requests_per_min"),
-        key=lambda each: each[0],
-    )
+    total = sum(counts)
+    full, rest = divmod(total - 1, per_min)
+    found = second(rest + 1)
+    if full:
+        per_window_s = max(60.0 + echo_s, second(per_min)[0])
+        # Guests take turns, so those with much to say are left for the last window, where they are fewer.
+        left_s = (max(counts) - _level(counts, total - rest - 1)) * echo_s
+        found = full * per_window_s + max(found[0], left_s), "requests_per_min"
+    return max((max(counts) * echo_s, "echo"), found, key=_longest)
 
 
-def _lane(count: int, limits: Limits, echo_s: float) -> tuple[float, str]:
-    """How long one guest's messages take, and what decides it."""
-    by_echo = count * echo_s
-    by_second = max(0, (count - 1) // limits.messages_per_s) * 1.0 + echo_s
-    # The configure request counts against the same minute.
-    by_minute = max(0, count // limits.requests_per_min) * 60.0 + echo_s
-    # The first of the longest: a limit binds only where it takes longer than the round trips.
-    return max(
-        (by_echo, "echo"), (by_second, "messages_per_s"), (by_minute, "requests_per_min"), key=lambda each: each[0]
-    )
+def _level(counts: list[int], done: int) -> int:
+    """How many messages of each guest are through, if he has so many, when `done` of all are: they take turns."""
+    low, high = 0, max(counts)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if sum(min(count, middle) for count in counts) <= done:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _windowed(
+    uses: int, limit: int, period_s: float, alone: Callable[[int], float], echo_s: float, name: str, otherwise: str
+) -> _Span:
+    """
+    How long uses take that a window holds.
+
+    Args:
+        uses: How many.
+        limit: How many of them the window admits.
+        period_s: In so many seconds.
+        alone: How long some uses would take without the window.
+        echo_s: Round trip of one.
+        name: Of the window.
+        otherwise: What decides where the window does not.
+    """
+    full, rest = divmod(uses - 1, limit)
+    if not full or alone(limit) >= period_s + echo_s:
+        return alone(uses), otherwise
+    return full * (period_s + echo_s) + alone(rest + 1), name
+
+
+def _longest(span: _Span) -> float:
+    return span[0]
