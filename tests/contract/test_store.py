@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import apsw.ext
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -1128,6 +1129,33 @@ class TestSqliteStore(StoreContract):
         for line in plan:
             assert line.startswith("SEARCH"), plan
             assert "TEMP B-TREE" not in line, plan
+
+    def test_nothing_on_a_message_s_way_is_a_scan_or_parsed_twice(self, hand: Hand) -> None:
+        """Whichever statement is executed from intake to acceptance: what it looks for is in an index; parsed once."""
+        parsed_again: dict[str, int] = {}
+
+        def note(event: dict[str, Any]) -> None:
+            parsed_again[event["sql"]] = event["stmt_status"]["SQLITE_STMTSTATUS_REPREPARE"]
+
+        hand.store._db.trace_v2(apsw.SQLITE_TRACE_PROFILE, note)
+        for number in range(20):
+            tickets = hand.add(intake("anna", key=f"a{number}"), intake("ben", parts=2, expires_at=9e9))
+            hand.store.lanes(hand.due())
+            refs = tuple(ticket.guest_ref for ticket in tickets)
+            begun = hand.step(begins=refs).begun
+            hand.step(Requeue(begun[0].part_id, 1, hand.now, "", spent=False), begins=refs[:1])
+            hand.step(*(Confirm(sending.part_id, accepted(f"{number}-{sending.part_id}")) for sending in begun))
+            hand.texts_in_lane_order(refs[1])
+        hand.store._db.trace_v2(0, None)
+        assert len(parsed_again) > 15
+        # Once for each is not too many: the first parse may have been before the schema was.
+        assert {sql: times for sql, times in parsed_again.items() if times > 1} == {}
+        for sql in parsed_again:
+            if sql.startswith(("SELECT", "UPDATE", "DELETE")):
+                info = apsw.ext.query_info(hand.store._db, sql, explain_query_plan=True)
+                plan = [step.detail for step in info.query_plan.sub or ()]
+                assert plan
+                assert not [line for line in plan if line.startswith("SCAN") or "TEMP B-TREE" in line], (sql, plan)
 
 
 class LaneMachine(RuleBasedStateMachine):
