@@ -1153,6 +1153,7 @@ class TestSqliteStore(StoreContract):
         for sql in parsed_again:
             if sql.startswith(("SELECT", "UPDATE", "DELETE")):
                 info = apsw.ext.query_info(hand.store._db, sql, explain_query_plan=True)
+                assert info.query_plan is not None
                 plan = [step.detail for step in info.query_plan.sub or ()]
                 assert plan
                 assert not [line for line in plan if line.startswith("SCAN") or "TEMP B-TREE" in line], (sql, plan)
