@@ -95,6 +95,8 @@ def test_an_outage_is_replayed_once(cli: Cli, genesys: Any) -> None:
     assert again.complaint == ["0 messages queued anew"]
     drain(cli, genesys)
     assert [text for text in texts(genesys) if text != "drain"] == ["c", "a", "b"]
+    newest = cli("messages", "list", "--guest", "1", "--json").objects[0]
+    assert f"replay    of message {newest['replay_of']}" in cli("messages", "show", newest["message_id"]).out
 
 
 @pytest.mark.genesys(history_lag_s=0.02)
@@ -110,6 +112,9 @@ def test_what_may_be_seen_twice_is_said_before(cli: Cli, genesys: Any) -> None:
     genesys.inject("history_truncate", times=1000)
     assert cli("send", "--to", "web", "--guest", "1", "maybe").code == 8
     assert parts(cli) == {"maybe": "parked"}
+    shown = cli("messages", "show", message_id(cli, "maybe")).out
+    assert "state     parked (unknown): outcome unknown: " in shown
+    assert f"waits     for a person: 'guestwire messages release {message_id(cli, 'maybe')}', or 'cancel'" in shown
     dry = cli("messages", "release", "--state", "parked", "--dry-run")
     assert dry.complaint == [
         "1 message would be released; 1 of them may be seen twice (an attempt had an unknown outcome)"
@@ -137,7 +142,7 @@ def test_an_export_is_a_batch(cli: Cli, genesys: Any, tmp_path: Path) -> None:
     assert (second["text"], second["attr.topic"]) == ("=1+1", "returns")
     batch = ("batch", "--gateway", genesys.url, out, "--yes")
     assert cli(*batch).code == 0
-    assert cli(*batch).code == 0
+    assert cli(*batch).code == 0  # the second time it sends nothing
     assert sorted(texts(genesys)) == ["=1+1", "look\nhere"]
     named = cli("messages", "export", first["id"])
     assert named.code == 7

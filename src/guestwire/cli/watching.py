@@ -352,10 +352,16 @@ async def _with_surroundings(
 
 def _say_part(part: PartView, body: PartBody | None, text: bool) -> None:
     show.out(f"part      {part.id} of message {part.message_id}")
-    show.out(f"state     {part.state.value}" + (f": {show.printable(part.reason)}" if part.reason else ""))
+    what_for = f" ({part.parked_for})" if part.parked_for else ""
+    reason = f": {show.printable(part.reason)}" if part.reason else ""
+    show.out(f"state     {part.state.value}{what_for}{reason}")
     show.out(f"guest     {show.printable(part.guest) if text and part.guest else part.guest_ref}")
     show.out(f"to        {part.destination}")
     show.out(f"size      {part.size} bytes")
+    if part.replay_of is not None:
+        show.out(f"replay    of message {part.replay_of}")
+    if part.parked_for is not None:
+        show.out(f"waits     for a person: 'guestwire messages release {part.message_id}', or 'cancel'")
     if part.gateway_id:
         show.out(f"gateway   {part.gateway_id}, {part.gateway_time or 'no time given'}")
     if part.possible_duplicates:
