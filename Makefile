@@ -38,6 +38,14 @@ $(VENV)/.browser: $(VENV)/.dev
 	    >/dev/null 2>&1 || { echo "a browser for the tests of the agent page is missing: apt-get install chromium"; exit 1; }
 	@touch $@
 
+# The unit in deploy/ is held against systemd's own words.
+$(VENV)/.systemd: $(VENV)/.dev
+	@command -v systemd-analyze >/dev/null || { \
+	  root=; test "$$(id -u)" = 0 || root="sudo -n"; \
+	  { $$root apt-get -qq update && DEBIAN_FRONTEND=noninteractive $$root apt-get -qq install --no-install-recommends -y systemd; } \
+	    >/dev/null 2>&1 || { echo "systemd-analyze for the tests of deploy/ is missing: apt-get install systemd"; exit 1; }; }
+	@touch $@
+
 demo: $(VENV)/.runtime ## A day of a support desk on a local Genesys that loses answers
 	@$(BIN)/guestwire demo $(ARGS)
 
@@ -51,7 +59,7 @@ lint: $(VENV)/.dev ## ruff and the import contracts
 types: $(VENV)/.dev ## mypy --strict
 	$(BIN)/mypy
 
-test: lint types $(VENV)/.browser ## Everything that has to hold
+test: lint types $(VENV)/.browser $(VENV)/.systemd ## Everything that has to hold
 	$(BIN)/pytest -n auto --dist loadgroup
 
 bench: $(VENV)/.dev ## Measure: ratios beside the goals

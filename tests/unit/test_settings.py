@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -572,6 +574,44 @@ def test_a_file_with_a_secret_must_be_private(world: World) -> None:
     assert "hunter2" not in str(world.refused("GW-C016"))
     world.project(WEB + 'proxy = "http://proxy:1"\n')
     assert world.load().settings.destinations["web"].proxy_for("x.org") == "http://proxy:1"
+
+
+def access_list(*entries: tuple[int, int, int]) -> bytes:
+    """An access list as Linux keeps it: tag, rights and name of each entry."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+ALL, ME = 0xFFFFFFFF, os.geteuid()
+OWNER, USER, GROUP_OF_FILE, GROUP, MASK, OTHER = 1, 2, 4, 8, 16, 32
+
+
+@pytest.mark.parametrize(
+    ("entries", "is_refused"),
+    [
+        ([(OWNER, 4, ALL), (USER, 4, ME), (GROUP_OF_FILE, 0, ALL), (MASK, 4, ALL), (OTHER, 0, ALL)], False),
+        ([(OWNER, 4, ALL), (USER, 4, ME + 1), (GROUP_OF_FILE, 0, ALL), (MASK, 4, ALL), (OTHER, 0, ALL)], True),
+        ([(OWNER, 4, ALL), (USER, 4, ME), (GROUP_OF_FILE, 4, ALL), (MASK, 4, ALL), (OTHER, 0, ALL)], True),
+        (
+            [(OWNER, 4, ALL), (USER, 4, ME), (GROUP_OF_FILE, 0, ALL), (GROUP, 4, 0), (MASK, 4, ALL), (OTHER, 0, ALL)],
+            True,
+        ),
+        ([(OWNER, 4, ALL), (USER, 4, ME), (GROUP_OF_FILE, 0, ALL), (MASK, 4, ALL), (OTHER, 4, ALL)], True),
+    ],
+)
+def test_a_credential_of_a_service_is_private(
+    world: World, entries: list[tuple[int, int, int]], is_refused: bool
+) -> None:
+    """systemd lets a service's user read root's file by an access list, which looks like a right of the group."""
+    world.project(WEB)
+    path = world._write(world.home / "proxy", "http://joe:hunter2@proxy:1")
+    path.chmod(0o400)
+    os.setxattr(path, "system.posix_acl_access", access_list(*entries))
+    assert path.stat().st_mode & 0o040
+    world.environ["GUESTWIRE_DESTINATIONS__WEB__PROXY_FILE"] = str(path)
+    if is_refused:
+        world.refused("GW-C016")
+    else:
+        assert world.load().settings.destinations["web"].proxy is not None
 
 
 def test_the_env_file_is_read_as_people_write_it(world: World) -> None:

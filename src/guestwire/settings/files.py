@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,30 @@ def read_text(path: Path, *, at: str = "", errors: str = "strict") -> str:
 
 
 def is_private(path: Path) -> bool:
-    """Whether its owner alone can read a file; one that is gone by now can be read by nobody."""
+    """Whether nobody but its owner and ourselves can read a file; one that is gone by now can be read by nobody."""
     try:
-        return not path.stat().st_mode & 0o077
+        others = path.stat().st_mode & 0o077
+        return not others or (not others & 0o007 and _is_ours_by_access_list(path))
     except OSError:
         return True
+
+
+def _is_ours_by_access_list(path: Path) -> bool:
+    """
+    Whether what looks like rights of the group are rights of ours.
+
+    systemd gives a service its credentials so: root's file, with an access list that names the service's user; the
+    group's bits are then only the mask of the list. Form of the list: Linux's `posix_acl_xattr.h`.
+    """
+    try:
+        found = os.getxattr(path, "system.posix_acl_access")
+    except (OSError, AttributeError):
+        return False
+    entries = list(struct.iter_unpack("<HHI", found[4 : len(found) - (len(found) - 4) % 8]))
+    owner, user, mask = 0x01, 0x02, 0x10
+    return bool(entries) and all(
+        not rights or tag in (owner, mask) or (tag == user and name == os.geteuid()) for tag, rights, name in entries
+    )
 
 
 def must_be_private(path: Path, key: str) -> None:
