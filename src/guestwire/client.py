@@ -597,7 +597,10 @@ class GuestWire:
         if self._untold is not None:
             text = f"nothing can be written to '{self.folder.path}': {self._untold.strerror}"
             return [Obstacle("store", "", "GW-S001", text)]
-        disk = os.statvfs(self.folder.path)
+        try:
+            disk = os.statvfs(self.folder.path)
+        except OSError as error:
+            return [Obstacle("store", "", "GW-S001", f"'{self.folder.path}' cannot be looked at: {error.strerror}")]
         free_mb, least_mb = disk.f_bavail * disk.f_frsize / 1_000_000, self._store_settings.min_free_disk_mb
         if free_mb < least_mb:
             text = f"{free_mb:,.0f} MB are free, less than min_free_disk_mb ({least_mb:g}): nothing new is accepted"

@@ -17,7 +17,8 @@ import apsw
 import pytest
 
 from guestwire.cli import logs
-from guestwire.cli.operating import Address, address_of
+from guestwire.cli.operating import Address, address_of, answering
+from guestwire.client import GuestWire
 from guestwire.errors import ConfigError
 from tests.journey.test_cli_kit import PATIENCE_S, Cli, ended, line_with, texts, tokens_in
 
@@ -113,14 +114,16 @@ def test_a_relay_that_works_is_alive_and_ready(cli: Cli, genesys: Any) -> None:
     (obstacle,) = body["obstacles"]
     assert (obstacle["what"], obstacle["code"]) == ("destination", "GW-A001")
     assert ask(url + "/healthz")[0] == 200
-    until(lambda: "trouble   127.0.0.1 refuses the connection (HTTP 403) [GW-A001]" in cli("status").out)
+    (vitals,) = cli.folder.rglob("relay.json")
+    until(lambda: "GW-A001" in vitals.read_text())
     seen = cli("status").out
+    assert "trouble   127.0.0.1 refuses the connection (HTTP 403) [GW-A001]" in seen
     picture = cli("status", "--json").object
     assert [each["trouble"]["code"] for each in picture["vitals"]["destinations"].values()] == ["GW-A001"]
     for secret in (CANARY, KEY):
         assert secret not in json.dumps([body, picture]) + seen
     assert ended(process, signal.SIGTERM).code == 0
-    assert cli("status", "--json").object["vitals"] is None
+    assert not vitals.exists()
 
 
 def test_a_port_that_is_taken_ends_it_before_anything_begins(cli: Cli, genesys: Any) -> None:
@@ -133,6 +136,16 @@ def test_a_port_that_is_taken_ends_it_before_anything_begins(cli: Cli, genesys: 
     assert "it is taken [GW-C051]" in said.complaint[0]
     assert "another --http" in said.complaint[1]
     assert not list(cli.folder.rglob("store.db"))
+
+
+async def test_an_address_of_the_network_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before it is opened; one that this machine does not have is refused with the reason."""
+    wire = GuestWire([], store=tmp_path)
+    with pytest.raises(ConfigError, match=r"port 9464 of 192\.0\.2\.1 cannot be had") as caught:
+        async with answering(wire, Address("192.0.2.1", 9464)):
+            pass
+    assert caught.value.code == "GW-C051"
+    assert capsys.readouterr().err.startswith("warning: health is told to whoever reaches 192.0.2.1")
 
 
 @pytest.mark.parametrize(
@@ -204,7 +217,7 @@ def test_settings_are_read_anew_without_letting_go_of_a_session(cli: Cli, genesy
 
 
 def test_a_second_word_ends_it_at_once(cli: Cli, genesys: Any) -> None:
-    """While it still waits for an answer: exit code 130, and the next one sends nothing twice."""
+    """While it still waits for an answer: exit code 130; alive until then, and not ready."""
     genesys.inject("lose_echo", match={"text": "waits"})
     slow = {"GUESTWIRE_RELAY__ANSWER_S": "60", "GUESTWIRE_RELAY__SHUTDOWN_S": "60"}
     process = cli.start("up", "--gateway", genesys.url, "--http", ":0", **slow)
@@ -216,8 +229,7 @@ def test_a_second_word_ends_it_at_once(cli: Cli, genesys: Any) -> None:
     assert ask(url + "/healthz")[0] == 200
     said = ended(process, signal.SIGTERM)
     assert (said.code, "stopped at once" in said.err) == (130, True)
-    assert cli("send", "--gateway", genesys.url, "--guest", "1", "next").code == 0
-    assert texts(genesys) == ["waits", "next"]
+    assert [entry["attempt"] for entry in details(cli, "part.sending")] == [1]
 
 
 @pytest.mark.genesys(history_lag_s=0.02, script="echo")
@@ -227,9 +239,9 @@ def test_no_canary_in_the_log_of_a_chaos_run(cli: Cli, genesys: Any) -> None:
     stderr is an object, with the keys of the list, and none holds a text, a guest's key or a token.
     """
     for number, kind in enumerate(("throttle", "lose_echo", "drop_after_accept", "drop_before_accept"), 1):
-        genesys.inject(kind, match={"nth": number * 3}, times=1)
+        genesys.inject(kind, match={"nth": number}, times=1)
     genesys.inject("refuse_upgrade", status=503, times=2)
-    rows = [f"{guest}-{KEY},{CANARY} {number}" for number in range(5) for guest in "ab"]
+    rows = [f"{guest}-{KEY},{CANARY} {number}" for number in range(3) for guest in "ab"]
     cli.write("rows.csv", "\n".join(["guest,text", *rows, ""]))
     flags = ("--log-format", "json", "--log-level", "debug")
     process = cli.start(*flags, "up", "--gateway", genesys.url, "--http", ":0")
@@ -243,7 +255,7 @@ def test_no_canary_in_the_log_of_a_chaos_run(cli: Cli, genesys: Any) -> None:
     everything = pages + vitals.read_text()
     said = ended(process, signal.SIGTERM)
     records = [json.loads(line) for line in (said.err + batch.err).splitlines()]
-    assert len(records) > 30
+    assert len(records) > 20
     assert {"part.accepted", "part.sending", "session.configured"} <= {record.get("action") for record in records}
     allowed = {*logs.FIXED, *logs.KEYS.values(), *logs.OF_EXCEPTIONS}
     assert {key for record in records for key in record} <= allowed

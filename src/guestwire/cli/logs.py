@@ -124,6 +124,8 @@ class _Handler(logging.StreamHandler[Any]):
 
 
 _handler: _Handler | None = None
+#: Whether it writes JSON, and the least level.
+_current = (False, "off")
 #: What flags say, over the settings.
 _wishes: tuple[str | None, str | None] = (None, None)
 
@@ -142,10 +144,13 @@ def configure(settings: LogSettings) -> None:
     In JSON what commands say to a person is a record too, so that stderr holds objects alone. Other people's libraries
     are heard from *warning* on.
     """
-    global _handler  # noqa: PLW0603 - logging itself is one for the process
+    global _handler, _current  # noqa: PLW0603 - logging itself is one for the process
     form, level = _wishes
     as_json = (form or settings.format) == "json"
     least = level or settings.level or ("warning" if as_json else "off")
+    if _current == (as_json, least):
+        return
+    _current = as_json, least
     root, ours = logging.getLogger(), logging.getLogger("guestwire")
     if _handler is not None:
         root.removeHandler(_handler)
