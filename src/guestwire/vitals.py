@@ -9,6 +9,7 @@ file outlives a process that is killed: it is believed only while it is fresh an
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from pathlib import Path
@@ -135,7 +136,9 @@ def write(folder: Path, vitals: Vitals) -> None:
     draft = folder / f"{FILE_NAME}.tmp"
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, msgspec.json.encode(vitals))
+        content = msgspec.json.encode(vitals)
+        if os.write(fd, content) < len(content):  # the last bytes of a disk
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
         os.close(fd)
     draft.replace(path)

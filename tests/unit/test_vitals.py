@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guestwire import vitals
+from guestwire.cli.watching import vital_lines
 from guestwire.policy.forecast import checks_s
 from guestwire.policy.recent import RECENT_S, Recent
 from guestwire.vitals import DestinationVitals, Trouble, Vitals, obstacles
@@ -134,3 +135,37 @@ def test_how_long_checks_take() -> None:
     assert checks_s(5_000, per_min=1_000, requests=1, settle_s=5.0) == 310.0
     assert checks_s(5_000, per_min=None, requests=1, settle_s=5.0) == 10.0
     assert checks_s(30, per_min=300, requests=2, settle_s=5.0) == 22.0
+
+
+def test_what_status_says_of_a_destination() -> None:
+    """First what keeps its messages and until when, then how it goes; nothing of what is not so."""
+    assert list(vital_lines(WEB, 100.0)) == ["busy      0 guests, 0 in line, 0 in flight"]
+    busy = msgspec.structs.replace(
+        WEB,
+        trouble=Trouble("GW-A003", "no way\x1b[31m in"),
+        breaker="open",
+        breaker_until=112.0,
+        held=3,
+        binding="messages_per_s",
+        binding_until=100.4,
+        checking=5_000,
+        checks_s=310.0,
+        lanes=5_000,
+        backlog=True,
+        waiting=4_000,
+        in_flight=1,
+        last_min={"accepted": 2, "sent": 3},
+    )
+    assert list(vital_lines(busy, 100.0)) == [
+        "trouble   no way\\x1b[31m in [GW-A003]",
+        "breaker   open: the next try in 12.0 s, 3 guests behind it",
+        "limit     messages_per_s binds; the next place in 0.4 s",
+        "checks    5,000 unknown outcomes to look up, 5.2 min at least",
+        "busy      5,000 guests and more, 4,000 in line, 1 in flight",
+        "last min  2 accepted, 3 sent",
+    ]
+    probing = msgspec.structs.replace(busy, breaker="half_open", binding_until=None, trouble=None)
+    assert list(vital_lines(probing, 100.0))[:2] == [
+        "breaker   half open: one try is on its way, 3 guests behind it",
+        "limit     messages_per_s binds; the next place as soon as an answer comes",
+    ]

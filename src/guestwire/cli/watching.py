@@ -197,12 +197,12 @@ def _say_status(picture: Status) -> None:
     for name in dict.fromkeys((*store.destinations, *destinations)):
         show.out(f"  {name}: {summary(store.destinations.get(name, {}))}")
         if vitals is not None and name in destinations:
-            for line in _vital_lines(destinations[name], vitals.at):
+            for line in vital_lines(destinations[name], vitals.at):
                 show.out(f"    {line}")
 
 
-def _vital_lines(of: DestinationVitals, now: float) -> Iterator[str]:
-    """What the relay says of a destination: first what keeps its messages, then how it goes."""
+def vital_lines(of: DestinationVitals, now: float) -> Iterator[str]:
+    """Give what the relay says of a destination: first what keeps its messages, then how it goes."""
     if of.trouble is not None:
         yield f"trouble   {show.printable(str(of.trouble))}"
     if of.breaker_until is not None:
