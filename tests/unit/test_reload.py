@@ -90,6 +90,47 @@ def test_the_same_settings_change_nothing() -> None:
     assert changed_relay(RelaySettings(), RelaySettings()) == (RelaySettings(), Changes())
 
 
+numbers = st.sampled_from([0.1, 0.5, 1.0, 3.0, 5.0, 300.0])
+
+
+@st.composite
+def retries(draw: st.DrawFn) -> RetrySettings:
+    """Any retries that can be set."""
+    low, middle, high = sorted(draw(st.tuples(numbers, numbers, numbers)))
+    return RetrySettings(
+        preset=draw(st.sampled_from(["default", "tutorial"])),
+        max_attempts=draw(st.sampled_from([1, 3, 8])),
+        floor_s=draw(st.sampled_from([0.0, low])),
+        base_s=draw(st.sampled_from([low, middle])),
+        cap_s=high,
+        trip_after=draw(st.sampled_from([1, 5])),
+        poison=draw(st.sampled_from(["park_and_continue", "stop_guest"])),
+    )
+
+
+def any_limits() -> st.SearchStrategy[Limits]:
+    """Limits, as far as they bound each other."""
+    return st.builds(
+        Limits,
+        requests_per_min=st.integers(20, 60),
+        reserve_per_min=st.integers(0, 19),
+        max_sessions=st.integers(1, 3),
+        max_in_flight=st.integers(1, 3),
+    )
+
+
+@given(before=st.tuples(retries(), any_limits()), after=st.tuples(retries(), any_limits()))
+def test_whatever_is_set_some_of_it_holds_at_once(
+    before: tuple[RetrySettings, Limits], after: tuple[RetrySettings, Limits]
+) -> None:
+    """What holds makes sense by itself, and what differs from the new settings is what was named."""
+    old, new = (web(retry=each[0], limits=each[1]) for each in (before, after))
+    merged, changes = changed_destination(old, new)
+    assert sorted(changes.restart) == sorted(changed_destination(merged, new)[1].restart)
+    assert changed_destination(merged, new)[1].live == ()
+    assert changed_destination(old, merged)[1] == Changes(live=changes.live)
+
+
 def test_what_holds_at_once_is_a_setting() -> None:
     """No key that was renamed stays behind in the lists."""
     names = {*(f"destinations.*.{key}" for key in LIVE), *(f"relay.{key}" for key in LIVE_RELAY)}

@@ -13,12 +13,12 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from guestwire.settings import Destination, Limits, RelaySettings
+from guestwire.settings import Destination, Limits, RelaySettings, RetrySettings
 from guestwire.settings.tree import Section, fields_of
 
 S = TypeVar("S", bound=Section)
 
-#: Of a destination. Two limits are not among them: connections are made for so many.
+#: Of a destination. Not among them is what connections were made with: for how many, and when they give up.
 LIVE: Final = frozenset(
     {
         "pace",
@@ -27,10 +27,11 @@ LIVE: Final = frozenset(
         "probe_links",
         "min_link_life_s",
         "allow_links",
-        "retry.max_attempts",
-        "retry.max_age_s",
-        "retry.base_s",
-        "retry.cap_s",
+        *(
+            f"retry.{name}"
+            for name in RetrySettings.__struct_fields__
+            if name not in ("trip_after", "trust_unavailable")
+        ),
         *(f"limits.{name}" for name in Limits.__struct_fields__ if name not in ("max_sessions", "max_in_flight")),
     }
 )
