@@ -157,7 +157,7 @@ class Relay(Steering):
     def _destination_vitals(self, route: Route, checking: int, apart: int, now: float) -> DestinationVitals:
         """Say how it goes with a destination; of the lanes in check, `apart` have no session yet to look from."""
         pace, breaker, shared = route.pace, route.breaker, route.shared
-        binding = pace.binding(now)
+        binding = pace.binding(now) if route.lanes else None  # it remembers some seconds
         held_until = float("inf") if binding is None else pace.held_until(binding)
         figures = route.transport.figures()
         if shared is None:

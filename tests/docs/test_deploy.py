@@ -25,6 +25,7 @@ from guestwire.cli.app import app
 from guestwire.cli.supervisor import Supervisor
 from guestwire.settings import RelaySettings, load
 from guestwire.vitals import STUCK_S
+from tests.journey.test_cli_kit import PATIENCE_S, Cli, texts
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -108,6 +109,30 @@ def test_the_unit_fits_the_program() -> None:
     assert every_s >= STUCK_S
     assert RelaySettings().shutdown_s < STOPS_IN_S < int(found["TimeoutStopSec"][0])
     assert "ProcSubset" not in found  # `RelayLock.is_held_elsewhere` reads /proc/locks
+
+
+def confined(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command under the unit's filter of system calls."""
+    return subprocess.run(
+        [sys.executable, "-m", "tests.docs.filtered", *command],
+        cwd=ROOT,
+        env={**Cli(folder).environment, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def test_the_program_works_under_the_units_filter(genesys: Any, tmp_path: Path) -> None:
+    """A message goes through with the system calls that the unit leaves; what needs another one is turned down."""
+    said = confined(tmp_path, str(GUESTWIRE), "send", "--gateway", genesys.url, "--guest", "1", "hello")
+    assert said.returncode == 0, said.stderr
+    assert texts(genesys) == ["hello"]
+    said = confined(tmp_path, sys.executable, "-c", "import os; os.chroot('/')")
+    assert "PermissionError" in said.stderr
+    said = confined(tmp_path, sys.executable, "-c", "import os; os.sched_setaffinity(0, os.sched_getaffinity(0))")
+    assert "PermissionError" in said.stderr
 
 
 def test_the_units_variables_are_settings(tmp_path: Path) -> None:
