@@ -181,7 +181,13 @@ class Lane:
         """The windows that a message of this lane needs."""
         if self.route.shared is not None:
             return self.route.shared.keys
-        return session_keys(self.guest)
+        # The last has no limit: it is there to be paused, where a throttle names more than the guest.
+        return (*session_keys(self.guest), destination_key(self.route.name))
+
+
+def destination_key(name: str) -> Key:
+    """Return the window of everybody at a destination, which a throttle may pause."""
+    return ("destination", name)
 
 
 def session_keys(guest: GuestRef) -> tuple[Key, ...]:

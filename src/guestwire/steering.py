@@ -20,7 +20,7 @@ import msgspec
 
 from guestwire.clock import Clock
 from guestwire.errors import GuestWireError, StoreError
-from guestwire.lane import OVERTAKING, Lane, Route, SharedWindows, next_errand
+from guestwire.lane import OVERTAKING, Lane, Route, SharedWindows, destination_key, next_errand
 from guestwire.model import (
     Accepted,
     Auth,
@@ -77,6 +77,8 @@ from guestwire.transports.base import (
 
 logger = logging.getLogger("guestwire.relay")
 
+#: The window that a throttle pauses which is about one guest; any other is about everybody at the destination.
+_OF_GUEST = {"session": "messages_per_s", "connection": "requests_per_min"}
 #: The gateway's codes for a file that it does not have (any more): it is uploaded again.
 FILE_GONE = frozenset({4008, 4009, 4010})
 #: Errors of the store after which a file cannot be had again: its message waits for a person.
@@ -310,11 +312,13 @@ class Steering:
     def _pause_scope(self, lane: Lane, outcome: Throttled, now: float) -> None:
         """A throttle names a scope; whatever counts in it waits."""
         until = now + min(outcome.retry_after_s, MAX_THROTTLE_S)
-        name = {"session": "messages_per_s", "connection": "requests_per_min"}.get(outcome.scope)
         if lane.route.shared is not None:
-            lane.route.pace.throttled(lane.route.shared.keys[0], until, now)
-        elif name is not None:
-            lane.route.pace.throttled((name, lane.guest), until, now)
+            key = lane.route.shared.keys[0]
+        elif outcome.scope in _OF_GUEST:
+            key = (_OF_GUEST[outcome.scope], lane.guest)
+        else:
+            key = destination_key(lane.route.name)
+        lane.route.pace.throttled(key, until, now)
 
     def _carry_out(
         self, lane: Lane, part_id: PartId, attempt: int, decision: Decision, evidence: dict[str, Any] | None = None

@@ -116,6 +116,16 @@ class Bench:
         """What the journal says of a part."""
         return await self.reader.read(lambda store: store.journal_of(part))
 
+    async def sendings(self, attempt: Attempt) -> list[JournalEntry]:
+        """When a part was sent, as the journal has it."""
+        return [entry for entry in await self.journal(attempt.part_id) if entry.event == "part.sending"]
+
+    async def told_of(self, event: str) -> None:
+        """Wait, without time passing, until the journal says something."""
+        async with asyncio.timeout(30):
+            while event not in {entry.event for entry in self.told}:
+                await self.reader.read(lambda store: store.journal_seq())
+
     async def until_settled(self, tickets: list[Ticket], step_s: float = 0.25) -> list[PartState]:
         """Let time pass until every part has ended or waits for a person."""
         moving = {PartState.QUEUED, PartState.SENDING, PartState.CHECKING}
@@ -259,6 +269,32 @@ async def test_a_throttle_costs_no_attempt(tmp_path: Path) -> None:
         (ticket,) = await made.submit(("ann", "patience"))
         assert await made.until_settled([ticket], 3.2) == [PartState.ACCEPTED]
         assert {attempt.number for attempt in made.transport.sent} == {1}
+
+
+@pytest.mark.parametrize(
+    ("scope", "waiting"),
+    [("session", {"ann"}), ("connection", {"ann"}), ("deployment", {"ann", "bob"}), ("destination", {"ann", "bob"})],
+)
+async def test_a_throttle_pauses_the_scope_that_it_names(tmp_path: Path, scope: Any, waiting: set[str]) -> None:
+    """A session, or a connection, is one guest's, and others go on; a deployment, or a destination, is everybody's."""
+    throttled: list[Attempt] = []
+
+    def script(transport: ScriptedTransport, attempt: Attempt) -> Outcome:
+        if not throttled:
+            throttled.append(attempt)
+            return Throttled(scope, 60.0)
+        return transport.show(attempt)
+
+    async with bench(tmp_path, script) as made:
+        begun = made.clock.now()
+        (first,) = await made.submit(("ann", "ann"))
+        await made.told_of("part.throttled")
+        (other,) = await made.submit(("bob", "bob"))
+        if "bob" not in waiting:
+            assert await made.until_settled([other], 0.0) == [PartState.ACCEPTED], "the clock stood still"
+        assert await made.until_settled([first, other], 1.0) == [PartState.ACCEPTED] * 2
+        last = {attempt.body.text: entry for attempt in made.transport.sent for entry in await made.sendings(attempt)}
+        assert {guest for guest, entry in last.items() if entry.at >= begun + 60.0} == waiting
 
 
 async def test_attempts_are_bounded(tmp_path: Path) -> None:

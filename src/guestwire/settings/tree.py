@@ -129,6 +129,8 @@ class Limits(Section, frozen=True, kw_only=True):
     """Health checks per minute and connection. Limits page, and the 30 s pause of the vendor's mobile client (high)."""
     history_per_min: Count = 10
     """Reads of the history per minute and session. Limits page (medium)."""
+    typing_every_s: Seconds = 5.0
+    """Least time between two signs that a guest is typing. Limits page, and the vendor's mobile client (high)."""
     max_text: Count = 4096
     """Longest text of one part, in `text_unit`. From the gateway's own error text (high)."""
     text_unit: Literal["bytes", "characters"] = "bytes"

@@ -25,8 +25,6 @@ from guestwire.transports.base import (
 )
 from guestwire.transports.rest import RestTransport
 
-#: At most so often it is told that a guest types, in seconds: as on web messaging.
-TYPING_EVERY_S = 5.0
 #: Messages of a conversation that a check looks at, newest first.
 MAX_LOOK = 4 * MAX_BULK
 #: A look that failed is tried again after this, in seconds, unless the platform names a time.
@@ -117,14 +115,15 @@ class OpenMessagingTransport(RestTransport):
     def type(self, guest: GuestRef) -> bool:
         """Tell that a guest types: the first thing to be left out, and shown only where the platform is set to."""
         lane, now = self._known.get(guest), self.clock.now()
+        every_s = self._destination.limits.typing_every_s
         if lane is None or not self._barrier.is_prepared or self._barrier.trouble is not None:
             return False
-        if now - self._typed_at.get(guest, float("-inf")) < TYPING_EVERY_S:
+        if now - self._typed_at.get(guest, float("-inf")) < every_s:
             return False
         slot = self._slot()
         if isinstance(slot, Held):
             return False
-        self._typed_at = {guest: at for guest, at in self._typed_at.items() if now - at < TYPING_EVERY_S}
+        self._typed_at = {guest: at for guest, at in self._typed_at.items() if now - at < every_s}
         self._typed_at[guest] = now
         self._spawn(self._tell_typing(guest, openmessaging.typing_call(self._address(lane), at=now), slot))
         return True

@@ -26,8 +26,6 @@ from guestwire.transports.histories import CATCH_UP_READS
 from guestwire.transports.line import Line
 from guestwire.transports.sessions import Sessions
 
-#: The vendor's clients tell no oftener than this that a guest is typing, in seconds.
-TYPING_EVERY_S = 5.0
 #: Errands after which what was said before cannot be read any more.
 ENDS_SESSION = frozenset({"close", "clear", "start_new"})
 #: For so long it is tried to read it first, in seconds.
@@ -174,12 +172,13 @@ class WebMessagingTransport(Sessions):
             self._free_again(line)
 
     def type(self, guest: GuestRef) -> bool:
-        """Tell that the guest is typing: at most once in `TYPING_EVERY_S`, and the first thing to be left out."""
+        """Tell that the guest is typing: once in `typing_every_s` at most, and the first thing to be left out."""
         line, config, now = self._lines.get(guest), self._reads.known_config, self.clock.now()
         if config is None:
             self._spawn(self._read_config())
             return False
-        if line is None or not self.is_ready(guest) or not config.typing or now - line.typed_at < TYPING_EVERY_S:
+        every_s = self._destination.limits.typing_every_s
+        if line is None or not self.is_ready(guest) or not config.typing or now - line.typed_at < every_s:
             return False
         # A message that comes in the next moment needs its slots more than this does.
         if self._pace.admits((*line.keys("requests_per_min"), *line.keys("messages_per_s")), now) is not None:
