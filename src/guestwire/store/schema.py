@@ -7,6 +7,7 @@ be using it with the program that wrote it, and a program that has just been upd
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import apsw
@@ -58,26 +59,34 @@ def bring_up(database: apsw.Connection, path: Path) -> None:
     """
     Bring a database to the newest schema: each migration in a transaction of its own, with its number in it.
 
-    Whatever ends the program on the way leaves the last schema that was reached, whole.
+    Whatever ends the program on the way leaves the last schema that was reached, whole. A new database gets all of them
+    in one transaction, and is empty or ready: nobody would think of migrating what was never used.
     """
     # A migration may have to write a table anew, which others name. Has no effect inside a transaction.
     database.execute("PRAGMA foreign_keys=OFF").fetchall()
-    for number, script in migrations():
-        database.execute("BEGIN IMMEDIATE")
+    together = [migrations()] if version_of(database) == 0 else [[one] for one in migrations()]
+    for some in together:
         try:
-            # Another process may have been faster while we waited for the lock.
-            if version_of(database) < number:
-                database.execute(script).fetchall()
-                if broken := len(database.execute("PRAGMA foreign_key_check").fetchall()):
-                    raise StoreError(
-                        f"'{path}' cannot be brought to schema {number}: {broken} rows name others that do not exist",
-                        code="GW-S005",
-                        hint="it is as it was; see 'guestwire store check'",
-                    )
-                database.execute(f"PRAGMA user_version={number}")
+            database.execute("BEGIN IMMEDIATE")
+            for number, script in some:
+                # Another process may have been faster while we waited for the lock.
+                if version_of(database) < number:
+                    _migrate(database, path, number, script)
             database.execute("COMMIT")
         except BaseException:
             if database.in_transaction:
-                database.execute("ROLLBACK")
+                with contextlib.suppress(apsw.Error):  # what failed first is what is told
+                    database.execute("ROLLBACK")
             raise
     database.execute("PRAGMA foreign_keys=ON").fetchall()
+
+
+def _migrate(database: apsw.Connection, path: Path, number: int, script: str) -> None:
+    database.execute(script).fetchall()
+    if broken := len(database.execute("PRAGMA foreign_key_check").fetchall()):
+        raise StoreError(
+            f"'{path}' cannot be brought to schema {number}: {broken} rows name others that do not exist",
+            code="GW-S005",
+            hint="it is as it was; see 'guestwire store check'",
+        )
+    database.execute(f"PRAGMA user_version={number}")
