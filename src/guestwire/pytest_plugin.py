@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker that sets the emulator up."""
+    """Declare the marker that sets the emulator up, and let the suites' assertions say what they saw."""
+    for suite in ("stores", "machine", "transports"):
+        pytest.register_assert_rewrite(f"guestwire.testing.{suite}")
     config.addinivalue_line("markers", "genesys(**settings): settings of the emulator behind the fixture `genesys`")
 
 

@@ -56,7 +56,7 @@ from guestwire.store.base import (
 from guestwire.store.folder import Folder
 from guestwire.store.sqlite import SqliteStore
 from guestwire.store.thread import StoreThread
-from tests.contract.test_store import replayed
+from guestwire.testing.stores import replayed
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ import pytest
 
 from guestwire.errors import StoreError
 from guestwire.model import GuestRef, PartId, PartState, Ticket
+from guestwire.testing.stores import replayed
 from tests.chaos.failing import FailingDisk, Fault, Place, failing_disk
-from tests.contract.test_store import replayed
 from tests.journey.test_scripted_relay import Bench, bench
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -12,7 +12,7 @@ from guestwire.model import Attachment, MessageId, Ticket
 from guestwire.store.base import Confirm, End, Intervention, Note, NoteUpload, Pause, Person, Requeue, Suspect
 from guestwire.store.folder import Folder
 from guestwire.store.sqlite import SqliteStore
-from tests.contract.test_store import (
+from guestwire.testing.stores import (
     ACCEPTED,
     CANCELLED,
     CHECKING,
@@ -21,10 +21,10 @@ from tests.contract.test_store import (
     PARKED,
     QUEUED,
     SENDING,
-    Hand,
     accepted,
     intake,
 )
+from tests.contract.test_store import Hand
 
 ANN = Person("ann", "ordered twice")
 

@@ -29,7 +29,8 @@ from guestwire.policy.states import ENDED_STATES, ENDINGS, FACTS, MEANINGS, TRAN
 from guestwire.store.base import Confirm, End, Expire, Person, Requeue, Suspect
 from guestwire.store.folder import Folder
 from guestwire.store.sqlite import SqliteStore
-from tests.contract.test_store import Hand, intake
+from guestwire.testing.stores import intake
+from tests.contract.test_store import Hand
 
 S, E = PartState, PartEvent
 #: A person's verbs reach the store under names of their own; where it has none yet, the table is ahead of it.

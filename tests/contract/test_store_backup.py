@@ -22,7 +22,8 @@ from guestwire.store.base import Confirm, Hear
 from guestwire.store.checkup import Checked, check_backup, check_store
 from guestwire.store.folder import Folder
 from guestwire.store.sqlite import SqliteStore
-from tests.contract.test_store import Hand, accepted, intake
+from guestwire.testing.stores import accepted, intake
+from tests.contract.test_store import Hand
 
 
 @pytest.fixture

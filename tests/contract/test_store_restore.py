@@ -18,7 +18,8 @@ from guestwire.store.checkup import check_store
 from guestwire.store.folder import Folder, RelayLock
 from guestwire.store.restore import Restored, restore
 from guestwire.store.sqlite import SqliteStore
-from tests.contract.test_store import Hand, accepted, intake
+from guestwire.testing.stores import accepted, intake
+from tests.contract.test_store import Hand
 
 QUEUED, SENDING, CHECKING, PARKED, ACCEPTED = (
     PartState.QUEUED,

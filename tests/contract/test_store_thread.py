@@ -16,7 +16,7 @@ from guestwire.model import GuestKey, Ticket
 from guestwire.store.folder import Folder
 from guestwire.store.sqlite import SqliteStore
 from guestwire.store.thread import MAX_GROUP, StoreThread
-from tests.contract.test_store import intake
+from guestwire.testing.stores import intake
 
 
 @pytest.fixture

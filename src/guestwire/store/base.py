@@ -10,8 +10,9 @@ journal's own number for the entry "this part entered its lane": unique, rising,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -23,6 +24,8 @@ from guestwire.model import (
     Delivery,
     Draft,
     Errand,
+    ErrandKind,
+    File,
     GuestKey,
     GuestRef,
     JournalEntry,
@@ -31,11 +34,15 @@ from guestwire.model import (
     PartBody,
     PartId,
     PartState,
+    Receipt,
     Reply,
     SessionChanged,
     SessionState,
     Ticket,
 )
+from guestwire.policy.interventions import Verb
+
+ReplyStatus = Literal["delivered", "read", "failed"]
 
 # --- what the relay asks for ---
 
@@ -448,34 +455,272 @@ class Doubted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Store(Protocol):
-    """Where messages and their journal are kept."""
+    """
+    Where messages and their journal are kept.
+
+    Whoever builds another one holds it against `guestwire.testing.stores.StoreContract`.
+    """
+
+    # --- transactions ---
+
+    def close(self) -> None:
+        """Close the files. Nothing is lost if this fails, or is never called."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Everything inside is committed to disk together, or not at all."""
+
+    def changes(self) -> int:
+        """Rows changed since the connection was opened: whether a verb has written anything."""
+
+    # --- what submitting processes write ---
 
     def register(self, name: str, transport: str, fingerprint: str, *, is_emulator: bool) -> None:
         """Know a destination; refuse one that would mix emulator and live, or that changed under its name."""
 
-    def add(self, intakes: Sequence[Intake], now: float) -> list[Ticket]:
-        """Commit messages: all of the list or, by raising, none."""
+    def add(self, intakes: Sequence[Intake], now: float, *, held_by: str | None = None) -> list[Ticket]:
+        """
+        Commit messages, all of the list or none.
+
+        Args:
+            intakes: In the order in which they are to enter their lanes.
+            now: Seconds since the epoch.
+            held_by: A batch: its messages enter their lanes only when the batch is let go.
+
+        Raises:
+            Rejected: An idempotency key is known with another payload.
+            StoreError: Less disk is free than `min_free_disk_mb`.
+        """
+
+    def enter(self, now: float) -> list[JournalEntry]:
+        """Let messages whose `not_before` has come enter their lanes, in the order of that time."""
+
+    def let_go(self, batch: str, limit: int, now: float) -> int:
+        """Let messages of a stored batch enter their lanes, in order; returns how many there were, at most `limit`."""
+
+    def batch(self, path: str) -> tuple[str, int] | None:
+        """Return digest and rows of the file that was last stored from this path."""
+
+    def note_batch(self, path: str, digest: str, rows: int, now: float) -> None:
+        """Remember a file whose rows are all stored."""
+
+    def holds_same(self, draft: Draft) -> bool | None:
+        """Say whether a message with this key holds this payload; None where the key is not known."""
+
+    # --- what programs ask for beside that ---
+
+    def guest_for(self, destination: str, guest: GuestKey) -> GuestRef:
+        """Return our name for a guest; one who was never met gets a name, a key and a session token."""
+
+    def ask(self, guest: GuestRef, kind: ErrandKind, body: dict[str, Any], now: float) -> int:
+        """Queue an errand behind what the guest has queued; returns its number."""
+
+    def errand(self, seq: int) -> tuple[str, dict[str, Any] | None]:
+        """Return the state of an errand (``queued``, ``done``, ``failed``) and what it brought."""
+
+    def follow(self, guest: GuestRef, now: float, *, on: bool) -> None:
+        """Keep a guest's session open for ever, or not any more."""
+
+    def note(self, event: str, guest: GuestRef | None, detail: dict[str, Any], now: float) -> None:
+        """Write something into the journal that changes nothing here."""
+
+    def cursor(self, sink: str) -> tuple[int, set[int]]:
+        """Return up to where a sink has acknowledged everything, and what it has acknowledged beyond."""
+
+    def acknowledge(self, sink: str, seq: int) -> None:
+        """A sink has dealt with one reply. The cursor moves on as soon as nothing before it is missing."""
+
+    # --- what the far side says ---
+
+    def receive(
+        self, destination: str, guest: GuestKey, said: Reply | Receipt, now: float, *, report: bool
+    ) -> GuestRef:
+        """
+        Keep what a webhook brought. The same once more changes nothing.
+
+        Args:
+            destination: Whose webhook.
+            guest: As the platform names him; one who is not known yet becomes known.
+            said: A reply, or a receipt for a message of his.
+            now: Seconds since the epoch.
+            report: Report replies as delivered by themselves, also where the guest's messages did not ask for it.
+        """
+
+    def note_receipt(self, reply: int, status: ReplyStatus, now: float, reason: str | None = None) -> bool:
+        """
+        Note what became of a reply here, and queue the report to the platform where it takes one.
+
+        Args:
+            reply: Its `seq`.
+            status: A reply goes on from *delivered* to *read*; *failed* is for one of which nothing was said yet.
+            now: Seconds since the epoch.
+            reason: A code of the platform's, for *failed*.
+
+        Returns:
+            Whether that was news.
+
+        Raises:
+            NotFound: GW-N008, there is no such reply.
+        """
+
+    # --- what people decide ---
+
+    def choose(
+        self,
+        states: Collection[PartState],
+        *,
+        since: float = 0.0,
+        destination: str | None = None,
+        guest: GuestRef | None = None,
+        limit: int = 1000000,
+    ) -> list[MessageId]:
+        """
+        Return messages with a part in one of these states, in the order in which they were stored.
+
+        Args:
+            states: Of a part.
+            since: It came into that state then or later, in seconds since the epoch.
+            destination: Only those that go there.
+            guest: Only his.
+            limit: At most so many.
+        """
+
+    def weigh(self, verb: Verb, message: MessageId, now: float) -> Intervention:
+        """Say what a decision would do, and do nothing."""
+
+    def cancel(self, message: MessageId, person: Person, now: float) -> Intervention:
+        """End what of a message has not left."""
+
+    def release(self, message: MessageId, person: Person, now: float) -> Intervention:
+        """
+        Send what of a message waits for a person, with its tries anew.
+
+        What was set aside enters its lane at the end; what the lane waits for stays where it is.
+        """
+
+    def retry(self, message: MessageId, person: Person, now: float) -> Intervention:
+        """
+        Make a new message of what of an old one was given up; what of it waits for a person goes along.
+
+        An old message is replayed once: asked again, this names the message of then.
+        """
+
+    def resume(self, guest: GuestRef, person: Person, now: float) -> bool:
+        """Let a paused lane go on; returns whether it was paused."""
+
+    # --- the relay's own ---
 
     def take_over(self, now: float) -> int:
         """Become the relay: a new boot number; what older boots left *sending* is *checking* from now on."""
 
-    def uses(self, since: float, until: float) -> list[Use]:
-        """What gateways have counted between two moments, as far as the journal knows."""
-
     def step(self, step: Step, *, fence: int, now: float) -> StepResult:
-        """One tick of the relay."""
+        """
+        One tick of the relay: its changes, then its begins, in the transaction of the caller.
 
-    def due(self, now: float, limit: int) -> Due:
-        """Lanes that are due; from an index, never a scan."""
+        A relay that another one has replaced begins nothing and moves nothing; what the gateway took and what guests
+        heard are facts, and hold. Its lanes come back empty, so that it lets go of them.
+        """
+
+    # --- what the relay reads ---
+
+    def due(self, now: float, limit: int, destination: str) -> Due:
+        """Lanes of a destination that are due, earliest first; from an index, never a scan."""
+
+    def uses(self, since: float, until: float) -> list[Use]:
+        """
+        What gateways have counted between two moments, as far as the journal knows: for a relay that begins.
+
+        An attempt counts from its end; one that was checked counts once more: rather too many than too few.
+        """
+
+    def next_entering(self) -> float | None:
+        """When the next message enters its lane, in seconds since the epoch; None: none waits for its time."""
 
     def lanes(self, guests: Iterable[GuestRef]) -> list[LaneRow]:
-        """Lanes by name."""
+        """Lanes by name, each with its head; without those whose row does not open: one must not stop the others."""
 
-    def enter(self, now: float) -> list[JournalEntry]:
-        """Let messages whose `not_before` has come enter their lanes."""
+    def waiting_guests(self) -> list[GuestRef]:
+        """Whom a relay has to know of at its start, though their lanes are not due: followed, or with errands."""
+
+    def errand_guests(self, limit: int, destination: str) -> list[GuestRef]:
+        """Guests of a destination with errands that wait for their turn."""
+
+    def unseen(self, before: float, now: float, limit: int) -> list[GuestRef]:
+        """Guests with a live session whose replies were last complete before a moment, longest ago first."""
 
     def taken(self, guest: GuestRef, names: Iterable[str]) -> set[str]:
         """Which of these names of history entries already belong to a part of the guest."""
 
+    # --- what people and waiting programs read ---
+
     def journal(self, after: int, limit: int) -> list[JournalEntry]:
         """Journal entries with a higher number, in order."""
+
+    def journal_of(self, part_id: PartId) -> list[JournalEntry]:
+        """Everything the journal holds about one part, in order."""
+
+    def journal_seq(self) -> int:
+        """The number of the newest journal entry; 0 for an empty journal."""
+
+    def replies(self, after: int, limit: int, guest: GuestRef | None = None) -> list[Reply]:
+        """Replies with a higher number, in order; of one guest or of all."""
+
+    def has_heard(self, guest: GuestRef, gateway_ids: Iterable[str], before: float) -> set[str]:
+        """Which of these replies were here at a moment."""
+
+    def file_of(self, part_id: PartId) -> tuple[File, bytes]:
+        """
+        Return the file of a part.
+
+        Raises:
+            StoreError: It is gone, or does not open.
+        """
+
+    def list_guests(self, *, destination: str | None, guest: GuestRef | None, limit: int) -> list[GuestView]:
+        """Return guests, the last active ones first."""
+
+    def transcript(self, guest: GuestRef) -> list[Line]:
+        """Return what was said both ways, in the order in which it happened here."""
+
+    def last_reply(self) -> int:
+        """The number of the newest reply; 0 where there is none."""
+
+    def find_guest(self, destination: str, guest: GuestKey) -> GuestRef | None:
+        """Return our name for a caller's guest; None if nothing was ever submitted for him."""
+
+    def destinations(self) -> list[str]:
+        """Return the names of all destinations that this store has met."""
+
+    def guest_key(self, guest_ref: GuestRef) -> GuestKey:
+        """Return the caller's name for a guest. Personal: for the caller's own eyes."""
+
+    def message_of(self, name: str) -> MessageId:
+        """Find a message by its id, the id of one of its parts, or the beginning of either."""
+
+    def message_parts(self, message_id: MessageId, *, with_text: bool) -> list[PartView]:
+        """Return the parts of a message, in order."""
+
+    def list_parts(
+        self, *, state: PartState | None, guest: GuestRef | None, limit: int, with_text: bool
+    ) -> list[PartView]:
+        """Return the newest parts first."""
+
+    def message_states(self, message_id: MessageId) -> dict[PartState, int]:
+        """Return how many parts of a message are in which state."""
+
+    def unsettled(self, parts: Iterable[PartId]) -> set[PartId]:
+        """Return which of these parts will still move by themselves."""
+
+    def status(self) -> StoreStatus:
+        """Return the store in figures. Reads every part once: for people, not for loops."""
+
+    def body_of(self, part_id: PartId) -> PartBody | None:
+        """Return the content of a part; None where its retention is over, or there is no such part."""
+
+    def journal_of_guest(self, guest: GuestRef, after: int = 0, until: int = 2**63 - 1) -> list[JournalEntry]:
+        """Everything the journal holds about a guest, from one number to another, in order. Walks that stretch."""
+
+    def errands_of(self, guest: GuestRef) -> list[ErrandView]:
+        """Return what was asked for at the gateway for a guest, in the order of asking."""
+
+    def unacknowledged(self, sink: str) -> tuple[int, float | None]:
+        """Return how many replies a sink has not acknowledged, and when the oldest of them came."""

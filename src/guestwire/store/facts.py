@@ -7,7 +7,7 @@ never take anything back.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -26,13 +26,11 @@ from guestwire.model import (
     Reply,
 )
 from guestwire.policy.states import PartEvent, after
-from guestwire.store.base import Confirm
+from guestwire.store.base import Confirm, ReplyStatus
 from guestwire.store.errands import Errands
 from guestwire.store.views import Views
 
 _REPLY_RANK = {None: 0, "delivered": 1, "read": 2, "failed": 2}
-
-ReplyStatus = Literal["delivered", "read", "failed"]
 
 
 class Facts(Errands, Views):
