@@ -121,6 +121,7 @@ def _destinations(draw: random.Random) -> tuple[Destination, ...]:
         base_s=0.2,
         cap_s=4.0,
         trip_after=draw.choice((3, 5, 1000)),
+        poison=draw.choice(("park_and_continue", "park_and_continue", "stop_guest")),
     )
     web = Destination(
         name="web",
@@ -174,7 +175,7 @@ def _happenings(draw: random.Random, span_s: float) -> tuple[Happening, ...]:
     found: list[Happening] = []
     for _ in range(draw.choice((0, 1, 2, 4, 8))):
         at = draw.uniform(0.0, span_s)
-        what: HostEvent = draw.choices(("kill", "stop", "freeze", "steal", "store", "jump"), (8, 3, 2, 1, 4, 0))[0]
+        what: HostEvent = draw.choices(("kill", "stop", "freeze", "steal", "store", "jump"), (8, 3, 2, 1, 4, 1))[0]
         amount = draw.uniform(0.1, 6.0)
         if what == "jump":
             amount = draw.choice((-1, 1)) * draw.choice((3_600.0, 10 * YEAR_S))

@@ -8,13 +8,17 @@ world what it was told (`world.promise`), for the auditor.
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from guestwire.errors import StoreError
-from guestwire.model import Delivery, Draft, GuestKey, PartBody, Ticket
-from guestwire.store.base import Intake
+from guestwire.model import Delivery, Draft, GuestKey, MessageId, PartBody, Ticket
+from guestwire.store.base import Intake, Intervention, Person
+from guestwire.store.sqlite import SqliteStore
+from tests.simulation.clockwork import ProcessClock
 from tests.simulation.host import Process
 from tests.simulation.plan import LATER_S
 
@@ -86,9 +90,56 @@ async def submit_again(caller: Caller) -> None:
     caller.world.promise_again(intakes, tickets)
 
 
+async def cancel(caller: Caller) -> None:
+    """Cancel a message."""
+    await _decide(caller, SqliteStore.cancel)
+
+
+async def release(caller: Caller) -> None:
+    """Release a message that waits for a person, if it does."""
+    await _decide(caller, SqliteStore.release)
+
+
+async def retry(caller: Caller) -> None:
+    """Replay a message that was given up, if it was."""
+    await _decide(caller, SqliteStore.retry)
+
+
+async def resume(caller: Caller) -> None:
+    """Let a guest's paused lane go on."""
+    world = caller.world
+    if world.tickets:
+        guest = caller.script.choice(list(world.tickets.values())).guest_ref
+        with contextlib.suppress(StoreError):
+            await caller.writer.write(lambda store: store.resume(guest, PERSON, caller.clock.now()))
+
+
+async def _decide(caller: Caller, verb: Callable[[SqliteStore, MessageId, Person, float], Intervention]) -> None:
+    world = caller.world
+    for ticket in caller.script.sample(list(world.tickets.values()), min(len(world.tickets), 4)):
+        with contextlib.suppress(StoreError):
+            message = ticket.message_id
+            done = await caller.writer.write(partial(_carry_out, verb, message, caller.clock))
+            world.decided(ticket, done)
+
+
+def _carry_out(
+    verb: Callable[[SqliteStore, MessageId, Person, float], Intervention],
+    message: MessageId,
+    clock: ProcessClock,
+    store: SqliteStore,
+) -> Intervention:
+    return verb(store, message, PERSON, clock.now())
+
+
+PERSON = Person("somebody", "the script says so")
 Verb = Callable[[Caller], Awaitable[None]]
 #: What a caller may do, and how often compared with the others.
 VERBS: dict[str, tuple[Verb, int]] = {
     "submit": (submit, 8),
     "submit again": (submit_again, 2),
+    "cancel": (cancel, 1),
+    "release": (release, 2),
+    "retry": (retry, 2),
+    "resume": (resume, 1),
 }

@@ -22,7 +22,7 @@ import msgspec
 from guestwire import relay
 from guestwire.model import Delivery, JournalEntry, PartId, Ticket
 from guestwire.store import intake
-from guestwire.store.base import Intake
+from guestwire.store.base import Intake, Intervention
 from guestwire.store.folder import Folder
 from guestwire.store.sqlite import SqliteStore
 from guestwire.transports.base import Attempt
@@ -105,7 +105,7 @@ class World:
         self._passed: Counter[str] = Counter()
         self._workers = 0
         self._lives = 0
-        self._over = False
+        self._over = self._calm = False
         self.deaths = 0
         # What the auditor reads.
         self.journal: list[JournalEntry] = []
@@ -175,6 +175,14 @@ class World:
             if ticket.part_ids != first.part_ids:
                 self.wrong(f"a key was given twice, and made two messages: {ticket.message_id}, {first.message_id}")
 
+    def decided(self, ticket: Ticket, done: Intervention) -> None:
+        """Somebody was told what his decision about a message did."""
+        self.tell("call", f"{ticket.message_id}: {len(done.parts)} parts moved")
+        if done.replay is not None and done.parts:
+            self.tickets[done.replay] = Ticket(done.replay, done.parts, ticket.guest_ref)
+            for part in done.parts:
+                self.delivery[part] = self.delivery[ticket.part_ids[0]]
+
     # --- the machine ---
 
     def next_life(self) -> int:
@@ -187,6 +195,10 @@ class World:
         if self._holder is None:
             self._holder = worker
         return self._holder is worker
+
+    def now(self) -> float:
+        """What the relay believes to be the time."""
+        return self.wall.now() if self._holder is None else self._holder.clock.now()
 
     def unlock(self, worker: Worker) -> None:
         """Let it go."""
@@ -212,7 +224,7 @@ class World:
     def dies_at(self, point: str, process: Process) -> bool:
         """Whether the process dies at this point; the plan says the how-manieth time."""
         self._passed[point] += 1
-        if not self._over and self.plan.kill_at.get(point) == self._passed[point]:
+        if not self._calm and self.plan.kill_at.get(point) == self._passed[point]:
             self.tell("host", f"{process.name} dies {point}")
             process.kill()
         return not process.alive
@@ -279,14 +291,17 @@ class World:
             self.loop.call_later(happening.at, self.happens, happening)
         await asyncio.sleep(plan.span_s)
         self.tell("host", "the faults are over")
+        self._calm = True
         for gateway in self.gateways.values():
             gateway.calm_down()
         while self.store_fails:  # noqa: ASYNC110 - virtual time costs nothing
             await asyncio.sleep(1.0)
         until = self.loop.time() + REST_S
         await asyncio.sleep(LOOK_EVERY_S)
-        while auditor.restless(self._store) and self.loop.time() < until:  # noqa: ASYNC110 - as above
+        while auditor.restless(self, self._store) and self.loop.time() < until:  # noqa: ASYNC110 - as above
             await asyncio.sleep(LOOK_EVERY_S)
+        for each in auditor.restless(self, self._store):
+            self.wrong(f"not at rest: {each}")
         await asyncio.sleep(2 * POLL_S + 1.0)
         await self._stop()
 
