@@ -198,7 +198,7 @@ class World:
 
     def now(self) -> float:
         """What the relay believes to be the time."""
-        return self.wall.now() if self._holder is None else self._holder.clock.now()
+        return self.wall.now() if self.relaying is None else self.relaying.clock.now()
 
     def unlock(self, worker: Worker) -> None:
         """Let it go."""
