@@ -53,6 +53,7 @@ from guestwire.store.base import Intake, PartView, StoreStatus
 from guestwire.store.folder import Folder, RelayLock
 from guestwire.store.sqlite import SqliteStore
 from guestwire.store.thread import StoreThread
+from guestwire.upkeep import Upkeep
 from guestwire.vitals import WRITE_EVERY_S, Obstacle, Vitals, obstacles
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ class GuestWire:
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
         self._teller: asyncio.Task[None] | None = None
+        self._upkeep: asyncio.Task[None] | None = None
         #: Why what the relay says of itself could not be written last time.
         self._untold: OSError | None = None
         #: When this process saw to its becoming, or being, the relay.
@@ -237,17 +239,18 @@ class GuestWire:
         if self._relay_mode != "never":
             self._keeper = asyncio.create_task(self._keep_relaying())
             self._teller = asyncio.create_task(self._tell_vitals())
+            self._upkeep = asyncio.create_task(self._make_upkeep().run())
         self._watcher = asyncio.create_task(self._watch_store())
 
     async def close(self) -> None:
         """Let what is in flight have its outcome, close everything. What is queued stays queued."""
         self.stop()
-        for task in (self._keeper, self._teller, self._watcher):
+        for task in (self._keeper, self._teller, self._upkeep, self._watcher):
             if task is not None:
                 if task is not self._keeper:
                     task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-        self._keeper = self._teller = self._watcher = None
+        self._keeper = self._teller = self._upkeep = self._watcher = None
         if self._failure is None:
             self._failure = StoreError(
                 "this GuestWire was closed while somebody waited", code="GW-S006", hint="close it after the last wait"
@@ -367,6 +370,16 @@ class GuestWire:
             retune(self._relay.routes, merged.values(), api_clients=self._api_clients)
             self._relay.retune(self._relay_settings)
         return changes + others
+
+    def _make_upkeep(self) -> Upkeep:
+        return Upkeep(
+            self._writer,
+            self._reader,
+            clock=self.clock,
+            settings=self._store_settings.retention,
+            is_ours=lambda: self._relay is not None,
+            is_busy=lambda: self._relay is not None and self._relay.in_flight > 0,
+        )
 
     async def _has_heard(self, guest: GuestRef, names: Iterable[str], before: float) -> set[str]:
         return await self._reader.read(lambda store: store.has_heard(guest, names, before))
@@ -667,6 +680,9 @@ class GuestWire:
         beyond: set[int] = set()
         if consumer is not None:
             cursor, beyond = await self._reader.read(partial(SqliteStore.cursor, sink=f"replies:{consumer}"))
+            if cursor == 0:
+                # From now on what it has not read yet is kept for it.
+                await self._writer.write(partial(SqliteStore.know_reader, sink=f"replies:{consumer}"))
             after = max(after, cursor)
         waiting = Reorder(self._relay_settings.reorder_s if reorder_s is None else reorder_s)
         with self.feed.watch() as news:

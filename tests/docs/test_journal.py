@@ -13,7 +13,7 @@ from guestwire.store.base import ReplyStatus
 ROOT = Path(__file__).parents[2]
 FAMILIES = (
     "part|upload|receipt|reply|replies|session|guest|errand|typing|lane|destination|deployment|config|webhook|"
-    "wire|relay|store"
+    "wire|relay|store|sink"
 )
 EVENT = re.compile(rf"({FAMILIES})\.[a-z_]+")
 #: What reads like an event and is something else: a file, a setting's file, a rule for messages.

@@ -96,6 +96,19 @@ def test_what_is_wrong_is_exit_code_9(cli: Cli) -> None:
     assert [each["name"] for each in failed if each["status"] == "fail"] == ["lanes", "lanes"]
 
 
+def test_what_is_over_is_let_go(cli: Cli) -> None:
+    """First it is said what would go; afterwards the message is shown without its text, and its story is all there."""
+    database = apsw.Connection(str(cli.folder / "store" / "store.db"))
+    database.execute("UPDATE parts SET ended_at = ended_at - 40 * 86400 WHERE ended_at IS NOT NULL")
+    ((part,),) = database.execute("SELECT id FROM parts WHERE blob IS NOT NULL")
+    database.close()
+    assert cli("store", "prune", "--dry-run").out == "would let go of: 7 parts\n"
+    assert cli("store", "prune", "--json").object["parts"] == 7
+    shown = cli("messages", "show", str(part), "--text")
+    assert (shown.code, "content   not kept any more" in shown.out, "part.accepted" in shown.out) == (0, True, True)
+    assert list((cli.folder / "store" / "blobs").iterdir()) == []
+
+
 def test_what_cannot_be_done_is_told(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -107,7 +107,7 @@ def _say_line(line: Line) -> None:
         first, *more = content.of_reply(line.reply)
         who = "<"
     else:
-        words = [] if line.body is None else list(content.of_part(line.body))
+        words = ["(not kept any more)"] if line.body is None else list(content.of_part(line.body))
         first, *more = words or [""]
         who = ">"
     state = "" if line.state is None or line.state.value == "accepted" else f"({line.state.value}) "

@@ -186,6 +186,44 @@ def migrate(to: StoreOf = None, store: Store = None, as_json: AsJson = False) ->
     return 0
 
 
+@store_app.command()
+def prune(
+    to: StoreOf = None,
+    store: Store = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and change nothing.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """
+    Let go of what is not kept any longer.
+
+    The relay does so by itself, in quiet moments; this does it now.
+
+    \b
+    Examples:
+      guestwire store prune --dry-run
+      guestwire store prune
+    """
+    from guestwire.store.connection import explained
+    from guestwire.store.retention import Terms, prune
+    from guestwire.store.sqlite import SqliteStore
+
+    where = place(to=to, store=store, needs_destination=False)
+    now = time.time()
+    terms = Terms.of(where.loaded.settings.store.retention, now)
+    with explained(folder := _folder(where)):
+        opened = SqliteStore(folder)
+        try:
+            counts = prune(opened, terms, now, dry_run=dry_run)
+        finally:
+            opened.close()
+    if as_json:
+        show.out(show.as_json(counts))
+        return 0
+    found = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    show.out(f"{'would let go of' if dry_run else 'let go of'}: {found or 'nothing'}")
+    return 0
+
+
 def _tell(found: Sequence[Checked], *, as_json: bool) -> int:
     for each in found:
         if as_json:

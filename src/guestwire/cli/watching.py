@@ -367,6 +367,7 @@ def _say_part(part: PartView, body: PartBody | None, text: bool) -> None:
     if part.possible_duplicates:
         show.out(f"may have been seen {part.possible_duplicates + 1} times (unknown outcomes nobody could settle)")
     if body is None:
+        show.out("content   not kept any more")
         return
     if body.answer is not None:
         kind = body.answer.kind.replace("_", " ")

@@ -547,6 +547,29 @@ class Destination(Section, frozen=True, kw_only=True):
         return self.ambient.proxy_for(host, secure=secure, own=self.proxy)
 
 
+class RetentionSettings(Section, frozen=True, kw_only=True):
+    """How long the store keeps what is over; 0 days: for ever."""
+
+    contents_days: Whole = 30
+    """Texts, files and replies are kept so long after a message has ended, or a reply has come."""
+    records_days: Whole = 400
+    """What became of each message, its idempotency key, and the journal."""
+    lag_days: Whole = 7
+    """What is due is kept so much longer for a consumer that has not taken it. Then it is counted as a gap."""
+    lag_mb: Megabytes = 2000
+    """And no more of it than this."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.records_days and not 0 < self.contents_days <= self.records_days:
+            raise Misfit(
+                "contents_days",
+                f"{self.contents_days} (0: for ever) is more than records_days, {self.records_days}",
+                code="GW-C012",
+                hint="no content is kept longer than the record of its message",
+            )
+
+
 class StoreSettings(Section, frozen=True, kw_only=True):
     """Where messages are kept."""
 
@@ -556,6 +579,7 @@ class StoreSettings(Section, frozen=True, kw_only=True):
     """Intake refuses below this much free space, while sending goes on."""
     busy_timeout_s: Seconds = 5.0
     """How long a write waits for another process that is writing."""
+    retention: RetentionSettings = RetentionSettings()
 
 
 class RelaySettings(Section, frozen=True, kw_only=True):

@@ -62,6 +62,10 @@ class Errands(IntakeVerbs):
         seq = 0 if row is None else int(row[0])
         return seq, {beyond for (beyond,) in self._rows("acknowledged", (sink, seq))}
 
+    def know_reader(self, sink: str) -> None:
+        """Keep what a reader has not read yet, though he has acknowledged nothing so far."""
+        self._run("set_cursor", (sink, 0))
+
     def acknowledge(self, sink: str, seq: int) -> None:
         """A sink has dealt with one reply. The cursor moves on as soon as nothing before it is missing."""
         self._run("acknowledge", (sink, seq))

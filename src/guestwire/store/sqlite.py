@@ -44,9 +44,10 @@ from guestwire.store.base import (
 )
 from guestwire.store.doubts import Doubts
 from guestwire.store.interventions import Interventions
+from guestwire.store.retention import Retention
 
 
-class SqliteStore(Interventions, Doubts):
+class SqliteStore(Interventions, Doubts, Retention):
     """One connection to a store, with every verb."""
 
     def take_over(self, now: float) -> int:

@@ -97,11 +97,16 @@ class Views(Connection):
         return found
 
     def transcript(self, guest: GuestRef) -> list[Line]:
-        """Return what was said both ways, in the order in which it happened here."""
+        """Return what was said both ways, in the order in which it happened here; what is not kept has no content."""
         lines = [
-            Line(at=queued_at, part_id=PartId(part_id), state=PartState(state), gateway_time=gateway_time, body=body)
+            Line(
+                at=queued_at,
+                part_id=PartId(part_id),
+                state=PartState(state),
+                gateway_time=gateway_time,
+                body=None if sealed is None else self._open_body(guest, part_id, sealed),
+            )
             for _, part_id, state, queued_at, gateway_time, sealed in self._rows("transcript_parts", (guest,))
-            if (body := None if sealed is None else self._open_body(guest, part_id, sealed)) is not None
         ]
         after = 0
         while replies := self.replies(after, 500, guest):

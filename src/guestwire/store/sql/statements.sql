@@ -437,3 +437,89 @@ SELECT 'replies', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name =
 
 -- name: skip_numbers
 UPDATE sqlite_sequence SET seq = seq + ? WHERE name IN ('journal', 'replies')
+
+-- name: readers
+-- Whoever has acknowledged anything, and up to where.
+SELECT sink, seq FROM cursors
+UNION SELECT DISTINCT sink, 0 FROM acknowledged a WHERE NOT EXISTS (SELECT 1 FROM cursors c WHERE c.sink = a.sink)
+
+-- name: first_unread_replies
+SELECT at FROM replies
+WHERE seq > ?2 AND body IS NOT NULL AND seq NOT IN (SELECT seq FROM acknowledged WHERE sink = ?1) ORDER BY seq LIMIT 1
+
+-- name: missed_replies
+SELECT max(seq), count(*) FROM replies
+WHERE seq > ?2 AND at < ?3 AND body IS NOT NULL AND seq NOT IN (SELECT seq FROM acknowledged WHERE sink = ?1)
+
+-- name: first_unread_journal
+SELECT at FROM journal WHERE seq > ?2 AND ?1 IS NOT NULL ORDER BY seq LIMIT 1
+
+-- name: missed_journal
+SELECT max(seq), count(*) FROM journal WHERE seq > ?2 AND at < ?3 AND ?1 IS NOT NULL
+
+-- name: stretch_of_parts
+SELECT seq, body IS NOT NULL, ended_at, blob FROM parts WHERE seq > ? ORDER BY seq LIMIT ?
+
+-- name: empty_part
+UPDATE parts SET body = NULL, blob = NULL WHERE seq = ? AND body IS NOT NULL AND ended_at IS NOT NULL
+
+-- name: drop_file
+UPDATE blobs SET refs = refs - 1 WHERE digest = ?
+
+-- name: stretch_of_replies
+SELECT seq, at, length(body) FROM replies WHERE seq > ? ORDER BY seq LIMIT ?
+
+-- name: empty_reply
+UPDATE replies SET body = NULL WHERE seq = ? AND body IS NOT NULL
+
+-- name: forget_reply
+DELETE FROM replies WHERE seq = ?
+
+-- name: stretch_of_errands
+SELECT seq, ended_at, result IS NOT NULL FROM errands WHERE seq > ? ORDER BY seq LIMIT ?
+
+-- name: empty_errand
+UPDATE errands SET result = NULL WHERE seq = ? AND result IS NOT NULL
+
+-- name: forget_errand
+DELETE FROM errands WHERE seq = ? AND state <> 'queued'
+
+-- name: stretch_of_receipts
+SELECT guest_ref, gateway_id, channel_message_id, status, at FROM receipts
+WHERE (guest_ref, gateway_id, channel_message_id, status) > (?, ?, ?, ?)
+ORDER BY guest_ref, gateway_id, channel_message_id, status LIMIT ?
+
+-- name: forget_receipt
+DELETE FROM receipts WHERE guest_ref = ? AND gateway_id = ? AND channel_message_id = ? AND status = ?
+
+-- name: stretch_of_messages
+-- With the number of its parts that have not ended so long ago, or still hold something.
+SELECT m.id, (SELECT count(*) FROM parts p
+              WHERE p.message_id = m.id AND (p.ended_at IS NULL OR p.ended_at >= ?2 OR p.body IS NOT NULL))
+FROM messages m WHERE m.id > ?1 ORDER BY m.id LIMIT ?3
+
+-- name: forget_message_parts
+DELETE FROM parts WHERE message_id = ?
+
+-- name: forget_message
+DELETE FROM messages WHERE id = ?
+
+-- name: stretch_of_files
+SELECT digest, refs FROM blobs WHERE digest > ? ORDER BY digest LIMIT ?
+
+-- name: forget_file
+DELETE FROM blobs WHERE digest = ? AND refs <= 0
+
+-- name: stretch_of_batches
+SELECT path, at FROM batches WHERE path > ? ORDER BY path LIMIT ?
+
+-- name: forget_batch
+DELETE FROM batches WHERE path = ?
+
+-- name: stretch_of_journal
+SELECT j.seq, j.at, length(j.detail),
+       EXISTS (SELECT 1 FROM parts p WHERE p.id = j.part_id AND p.ended_at IS NULL)
+FROM journal j WHERE j.seq > ? ORDER BY j.seq LIMIT ?
+
+-- name: forget_entry
+DELETE FROM journal WHERE seq = ?
