@@ -55,7 +55,7 @@ class Stage:
     @property
     def place(self) -> dict[str, str]:
         """Where the emulator is, and how to get in."""
-        names = ("url", "deployment_id", "integration_id", "client_id", "client_secret")
+        names = ("url", "deployment_id", "integration_id", "client_id", "client_secret", "webhook_secret")
         return {name: getattr(self.genesys, name) for name in names}
 
     def order(self, **changes: Any) -> Order:
@@ -80,7 +80,7 @@ class Stage:
     async def ended(self, child: Child) -> bool:
         """Wait for the end of a process; returns whether it had said that it is done."""
         async with asyncio.timeout(PATIENCE_S):
-            return await self._listening[child]
+            return await asyncio.shield(self._listening[child])
 
     async def kill(self, child: Child) -> None:
         """SIGKILL; what it had said before is heard."""
@@ -92,7 +92,7 @@ class Stage:
         wanted = self._count(what) + times
         async with asyncio.timeout(PATIENCE_S):
             while self._count(what) < wanted:
-                assert self.broken == []
+                assert not self.broken, self.broken
                 self._news.clear()
                 await self._news.wait()
 
@@ -111,6 +111,8 @@ class Stage:
                     self.steps[rest] += 1
                 case "refused":
                     self.refusals[rest.split(" ")[0]] += 1
+                case "webhook":
+                    self.genesys.set_webhook(rest)
                 case "died":
                     self.died_at.append(rest)
                 case "broken" | "ended":
@@ -137,7 +139,7 @@ class Stage:
     async def audit(self) -> tuple[Audit, list[JournalEntry]]:
         """Judge what has happened, up to now."""
         journal = await self.journal()
-        assert self.broken == []
+        assert not self.broken, self.broken
         assert relays(journal) == []
         return self._judged(journal), journal
 
@@ -149,6 +151,18 @@ class Stage:
             for message in self.genesys.messages()
         ]
         return audit(shown, journal, [ticket for _, (_, ticket) in told])
+
+    async def explain(self, found: Audit, where: str) -> str:
+        """Say everything that is known of what must not be: nobody can make the same instant happen again."""
+        parts = {violation.split(" ", 1)[1] for violation in found.violations}
+        texts = {text for text, (_, ticket) in self.told.items() if ticket.part_ids[0] in parts}
+        shown = [
+            {name: message[name] for name in ("text", "conversation_id", "metadata", "received_at", "id")}
+            for message in self.genesys.messages()
+            if message["text"] in texts
+        ]
+        entries = [entry for entry in await self.journal() if entry.part_id in parts]
+        return "\n".join(map(str, [where, found.violations, *entries, *shown]))
 
     def without_file(self) -> list[str]:
         """Messages that came without the file that they were submitted with, or with one that nobody gave them."""

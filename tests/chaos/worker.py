@@ -7,9 +7,12 @@ Everything that somebody may have to know of it goes to stdout in whole lines: "
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import os
 import resource
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +24,7 @@ from guestwire.clock import SystemClock
 from guestwire.errors import GuestWireError, StoreError
 from guestwire.model import Draft
 from guestwire.settings import Limits, RetrySettings, Secret, StoreSettings
+from guestwire.webhook import WebhookServer
 from tests.chaos.points import arm
 from tests.journey.kit import QUICK
 from tests.journey.worker import say
@@ -30,6 +34,8 @@ WAYS = ("webmessaging", "openmessaging", "rest-contract")
 AGAIN = RetrySettings(base_s=0.01, cap_s=0.05, max_age_s=3e7)
 #: How long a submitter waits before it asks again what was refused, in seconds.
 REFUSED_S = 0.05
+#: How long it leaves a session alone, in seconds.
+ERRAND_EVERY_S = 0.2
 
 
 class Order(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -53,6 +59,8 @@ class Order(msgspec.Struct, kw_only=True, omit_defaults=True):
     guests: int = 3
     """On each way."""
     files: bool = True
+    busy: bool = False
+    """It does everything else that there is beside: batches, errands, webhooks, receipts, messages for later."""
     point: str = ""
     """Where it dies by its own hand, see `points`; and at which passage."""
     nth: int = 1
@@ -72,11 +80,12 @@ def destinations(order: Order) -> list[Destination]:
         "url": place["url"],
         "client_id": place["client_id"],
         "client_secret": Secret(place["client_secret"]),
+        "webhook_secret": Secret(place["webhook_secret"]),
         "retry": AGAIN,
         "pace": order.limits is not None,
         "limits": Limits(**order.limits or {}),
     }
-    session = {name: value for name, value in known.items() if not name.startswith("client_")}
+    session = {name: value for name, value in known.items() if not name.endswith(("_id", "_secret"))}
     every = {
         "webmessaging": Destination(name="webmessaging", deployment_id=place["deployment_id"], **session),
         "openmessaging": Destination(
@@ -115,11 +124,34 @@ def begin(order: Order) -> None:
         raise
 
 
+async def be_busy(wire: GuestWire, order: Order) -> None:
+    """Begin what goes on beside the messages; it ends with the process."""
+    server = WebhookServer(wire)
+    await server.start()
+    say(f"webhook {server.url}")
+
+    async def acknowledge() -> None:
+        async for reply in wire.replies(reorder_s=0):
+            await wire.acknowledge(reply, status="read")
+
+    async def run_errands() -> None:
+        for number in itertools.count():
+            guest = f"{order.name} {number % order.guests}"
+            await wire.guests.follow(guest)
+            with contextlib.suppress(GuestWireError):  # there may be no conversation to clear
+                await (wire.guests.close, wire.guests.clear, wire.guests.start_new)[number % 3](guest)
+            await asyncio.sleep(ERRAND_EVERY_S)
+
+    wire.beside = [asyncio.create_task(acknowledge()), asyncio.create_task(run_errands())]  # type: ignore[attr-defined]
+
+
 async def main(order: Order) -> None:
     """Relay, or submit, or both."""
     async with wiring(order) as wire:
         say("open")
         telling = asyncio.create_task(tell_steps(wire))
+        if order.name and order.busy:
+            await be_busy(wire, order)
         if order.name:
             await submit(wire, order)
             say("done")
@@ -134,7 +166,9 @@ async def submit(wire: GuestWire, order: Order) -> None:
     burst = 0
     while order.bursts is None or burst < order.bursts:
         drafts = [draft(order, number + place) for place in range(order.burst)]
-        if burst % 2:
+        if order.busy and number // order.burst % 3 == 2:  # by its number: whoever comes after us does it the same way
+            tickets = await accepted_as_batch(wire, drafts, f"{order.name} {number}")
+        elif burst % 2:
             tickets = await accepted(wire, drafts)
         else:
             tickets = [ticket for each in drafts for ticket in await accepted(wire, [each])]
@@ -159,18 +193,35 @@ async def accepted(wire: GuestWire, drafts: list[Draft]) -> list[Ticket]:
             await asyncio.sleep(REFUSED_S)
 
 
+async def accepted_as_batch(wire: GuestWire, drafts: list[Draft], batch: str) -> list[Ticket]:
+    """Submit so that either all of them enter their lanes or none."""
+    tickets = await wire.submit_held(drafts, batch)
+    await wire.let_go(batch, batch, batch, len(drafts))
+    return tickets
+
+
 def draft(order: Order, number: int) -> Draft:
     """The submitter's message of a number: its way and its guest follow from it."""
     way = order.ways[number % len(order.ways)]
     guest = f"{order.name} {number // len(order.ways) % order.guests}"
+    if order.busy and number % 12 == 10:
+        guest = f"{order.name} later {number}"  # nobody else's: when it enters its lane is another order
     with_file = order.files and way == "webmessaging" and number % 5 == 4
-    return Message(
+    message = Message(
         guest=guest,
         text=f"{order.name} {number}",
         key=f"{order.name} {number}",
         conversation=f"c {guest}" if way == "rest-contract" else None,
         attachments=(Attachment("a.txt", f"file {order.name} {number}".encode()),) if with_file else (),
     ).to_draft(way)
+    if not order.busy:
+        return message
+    now = time.time()
+    return msgspec.structs.replace(
+        message,
+        not_before=now + 0.05 if number % 12 == 10 else None,
+        expires_at=now + 0.03 if number % 12 == 11 else None,
+    )
 
 
 async def tell_steps(wire: GuestWire) -> None:
