@@ -554,6 +554,11 @@ class GuestWire:
         routes = {} if self._relay is None else self._relay.routes
         return [str(route.trouble) for route in routes.values() if route.trouble is not None]
 
+    @property
+    def relay_pid(self) -> int | None:
+        """The process that relays out of the store, or was the last to do so; None: none ever did."""
+        return self._lock.holder()
+
     async def status(self) -> Status:
         """Return the whole picture."""
         relay = self._relay

@@ -38,6 +38,19 @@ def test_the_demo_loses_and_doubles_nothing(cli: Cli) -> None:
     assert ended(process, signal.SIGINT).code == 0
 
 
+def test_the_demo_kills_its_own_relay(cli: Cli) -> None:
+    """Killed five times with SIGKILL as messages flow: each time another one takes over; the verdict is the same."""
+    process = cli.start("demo", "--json", "--chaos")
+    line_with(process.stderr, "is killed with SIGKILL (1 of 5)")
+    line_with(process.stderr, "has taken over after")
+    result = json.loads(line_with(process.stdout, "messages"))
+    assert ended(process).code == 0
+    assert result["messages"] == result["shown"] >= 300
+    assert (result["lost"], result["duplicates"], result["out_of_order"], result["changed"]) == (0, 0, 0, 0)
+    assert result["kills"] == len(result["takeover_s"]) == 5
+    assert result["unknown"] > 18  # more than the mishaps alone leave behind
+
+
 def test_the_demo_can_be_interrupted(cli: Cli) -> None:
     """Exit code 130, no traceback, nothing left in the temporary folder."""
     process = cli.start("demo", TMPDIR=str(cli.folder))

@@ -45,6 +45,22 @@ def test_a_second_relay_is_refused_and_names_the_first(cli: Cli, genesys: Any) -
     assert texts(genesys) == ["beside"]
 
 
+def test_one_that_stands_by_takes_over(cli: Cli, genesys: Any) -> None:
+    """It says who relays and waits; killed with SIGKILL, that one is followed by it; told to stop before, it stops."""
+    first = cli.start("up", "--gateway", genesys.url)
+    line_with(first.stderr, "relaying out of")
+    second, third = (cli.start("up", "--standby", "--gateway", genesys.url) for _ in range(2))
+    for process in (second, third):
+        line_with(process.stderr, f"standing by: process {first.pid} relays out of")
+    assert ended(third, signal.SIGTERM).code == 0
+    first.kill()
+    line_with(second.stderr, "relaying out of")
+    assert cli("send", "--gateway", genesys.url, "--guest", "1", "after").code == 0
+    assert texts(genesys) == ["after"]
+    assert ended(second, signal.SIGTERM).code == 0
+    assert ended(first).code == -signal.SIGKILL
+
+
 @pytest.mark.genesys(history_lag_s=0.02)
 def test_stopped_in_the_middle_up_leaves_nothing_half_written(cli: Cli, genesys: Any) -> None:
     """With answers missing it ends all the same, within its patience, and the next one sends nothing twice."""

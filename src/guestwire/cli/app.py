@@ -356,6 +356,7 @@ def up(
         str | None,
         typer.Option("--http", metavar="ADDRESS:PORT", help="Answer /healthz and /readyz there, such as :9464."),
     ] = None,
+    standby: Annotated[bool, typer.Option("--standby", help="Wait until no other process relays.")] = False,
 ) -> int:
     """
     Relay what is queued, until stopped.
@@ -370,6 +371,7 @@ def up(
       guestwire up --gateway http://127.0.0.1:8700
       guestwire up --to kiosk --webhook-port 8480
       guestwire --log-format json up --http 127.0.0.1:9464
+      guestwire up --standby
     """
     from guestwire.cli import operating, watching
 
@@ -383,7 +385,7 @@ def up(
     where = read()
     # An emulator's id was asked for; it is not asked again while messages go there.
     known = where.destination.deployment_id if gateway is not None and where.destination is not None else deployment_id
-    return run(lambda: watching.up(where, lambda: read(known), ports))
+    return run(lambda: watching.up(where, lambda: read(known), ports, standby=standby))
 
 
 # --- looking ---
@@ -965,6 +967,7 @@ def config_show(
 def demo(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Another file of messages.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Beside it: a client with the tutorial's retry.")] = False,
+    chaos: Annotated[bool, typer.Option("--chaos", help="Kill its own relay again and again.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the emulator up.")] = False,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the emulator and its faults.")] = 7,
     as_json: AsJson = False,
@@ -978,10 +981,11 @@ def demo(
     Examples:
       guestwire demo
       guestwire demo --compare
+      guestwire demo --chaos
     """
     from guestwire.cli.demo import demo as run_demo
 
-    return run(lambda: run_demo(file, compare=compare, keep=keep, seed=seed, as_json=as_json))
+    return run(lambda: run_demo(file, compare=compare, chaos=chaos, keep=keep, seed=seed, as_json=as_json))
 
 
 # --- helpers ---

@@ -24,6 +24,7 @@ import msgspec
 
 from guestwire.cli import show
 from guestwire.cli.batchfile import BadRow, BatchFile, Row
+from guestwire.cli.killing import Relays
 from guestwire.client import SETTLING, GuestWire
 from guestwire.errors import ConfigError
 from guestwire.model import JournalEntry, PartId, Ticket
@@ -39,11 +40,14 @@ DRIZZLE: dict[str, int] = {
 }
 #: Patience of the demo, in seconds: a lost echo is noticed soon, because thirty seconds are all there is.
 ANSWER_S = 2.0
+#: So long at most relays that are killed may take for it all, in seconds.
+CHAOS_S = 90.0
 
 
 #: What to type after the demo, and what it is good for.
 NEXT = (
     ("guestwire demo --compare", "the same day, with the tutorial's retry rule"),
+    ("guestwire demo --chaos", "the same day, and the relay is killed again and again"),
     ("guestwire emulate --script support", "a local Genesys with a bot that answers"),
     ("guestwire send --gateway URL -g 42 hi", "a message to it; URL as it printed"),
     ("guestwire init", "then the same against your own org"),
@@ -180,7 +184,7 @@ class Story:
         return f"{time.monotonic() - self._began:6.2f} s"
 
 
-async def demo(file: Path | None, *, compare: bool, keep: bool, seed: int, as_json: bool) -> int:
+async def demo(file: Path | None, *, compare: bool, chaos: bool, keep: bool, seed: int, as_json: bool) -> int:
     """Run the demo; 0 only if nothing was lost, doubled or out of order."""
     from guestwire.emulator.app import Emulator
     from guestwire.emulator.settings import EmulatorSettings
@@ -193,17 +197,23 @@ async def demo(file: Path | None, *, compare: bool, keep: bool, seed: int, as_js
         say = show.say if as_json else show.out
         say(f"a local Genesys is up at {emulator.url}: documented limits, and {sum(DRIZZLE.values())} mishaps to come")
         say("→ accepted from a guest   ◂ seen by the agent   ← an answer   ? unknown   ↻ sent again   … throttled\n")
-        destination = ad_hoc(gateway=emulator.url, deployment_id=emulator.deployment_id, name="emulator")
+        destination = ad_hoc(gateway=emulator.url, deployment_id=emulator.deployment_id)
         rows = read(path, destination)
         for fault in drizzle(seed, len(rows)):
             emulator.inject(**fault)
         other = asyncio.create_task(_tutorial(rows, seed)) if compare else None
         story = Story(rows, as_json, emulator.messages)
         with tempfile.TemporaryDirectory(prefix="guestwire-demo-") as folder:
-            names, figures = await _send(destination, Path(folder), rows, story)
+            if chaos:
+                relays = Relays(emulator.url, Path(folder), say)
+                names, figures = await _send(destination, Path(folder), rows, story, relays)
+            else:
+                names, figures = await _send(destination, Path(folder), rows, story)
         verdict = judge(rows, names, emulator.messages())
         tutorial = None if other is None else await other
         result = _result(verdict, story, emulator.state(), figures, time.monotonic() - began, seed)
+        if chaos:
+            result["kills"], result["takeover_s"] = relays.kills, relays.takeovers_s
         if tutorial is not None:
             result["tutorial_client"] = tutorial
         _say(result, verdict, as_json, path)
@@ -217,25 +227,32 @@ async def demo(file: Path | None, *, compare: bool, keep: bool, seed: int, as_js
 
 
 async def _send(
-    destination: Destination, folder: Path, rows: Sequence[Row], story: Story
+    destination: Destination, folder: Path, rows: Sequence[Row], story: Story, relays: Relays | None = None
 ) -> tuple[list[str], dict[str, float]]:
-    """Send every row; returns the part ids and the transport's counters."""
+    """Send every row, by this process or by some that are killed; returns the part ids and what was counted."""
     settings = RelaySettings(answer_s=ANSWER_S, reconnect_cap_s=1.0)
-    async with GuestWire([destination], store=folder, relay_settings=settings) as wire:
+    wire = GuestWire([destination], store=folder, relay_settings=settings, relay="never" if relays else "auto")
+    async with wire, relays or contextlib.nullcontext():
         listening = asyncio.create_task(_listen(wire, story))
         tickets = await wire.submit_many([row.draft for row in rows])
         story.know(tickets)
         waiting = {part for ticket in tickets for part in ticket.part_ids}
-        async for entry in wire.journal(after=0):
-            story.tell(entry)
-            if entry.event in SETTLING and entry.part_id is not None:
-                waiting.discard(entry.part_id)
-                if not waiting:
-                    break
+        # Relays that cannot even begin leave everything queued: the verdict says so.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CHAOS_S if relays else None):
+                async for entry in wire.journal(after=0):
+                    story.tell(entry)
+                    if relays is not None:
+                        relays.see(entry, wire.relay_pid)
+                    if entry.event in SETTLING and entry.part_id is not None:
+                        waiting.discard(entry.part_id)
+                        if not waiting:
+                            break
         status = await wire.status()
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
-    return [ticket.part_ids[0] for ticket in tickets], status.figures[destination.name]
+    figures = status.figures.get(destination.name, {"reconnects": story.events["session.lost"]})
+    return [ticket.part_ids[0] for ticket in tickets], figures
 
 
 async def _listen(wire: GuestWire, story: Story) -> None:
@@ -305,6 +322,7 @@ def _say(result: dict[str, Any], verdict: Verdict, as_json: bool, path: Path) ->
         ["mishaps", faults, *blank],
         ["outcomes unknown", f"{result['unknown']}: {settled}" if settled else str(result["unknown"]), *blank],
         ["throttled · reconnects", f"{result['throttled']} · {result['reconnects']}", *blank],
+        *([["relay killed", _kills_in_words(result), *blank]] if "kills" in result else []),
         ["send to echo", f"p50 {result['echo_p50_ms']} ms, p95 {result['echo_p95_ms']} ms", *blank],
     ]
     show.out()
@@ -315,6 +333,11 @@ def _say(result: dict[str, Any], verdict: Verdict, as_json: bool, path: Path) ->
     show.out("Try next:")
     for command, what in NEXT:
         show.out(f"  {command:<36} {what}")
+
+
+def _kills_in_words(result: dict[str, Any]) -> str:
+    took = ", ".join(f"{seconds:.1f}" for seconds in result["takeover_s"])
+    return f"{result['kills']} times; another took over after {took} s"
 
 
 def read(path: Path, destination: Destination) -> list[Row]:

@@ -37,7 +37,11 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 
 
-async def up(where: Place, again: Callable[[], Place], ports: operating.Ports) -> int:
+#: How often one that stands by looks whether it relays now, in seconds.
+STAND_BY_S = 0.2
+
+
+async def up(where: Place, again: Callable[[], Place], ports: operating.Ports, *, standby: bool = False) -> int:
     """
     Relay until told to stop; and answer at the ports that are given.
 
@@ -45,20 +49,22 @@ async def up(where: Place, again: Callable[[], Place], ports: operating.Ports) -
         where: What to relay.
         again: Reads the settings anew, for SIGHUP.
         ports: For a platform's webhook, and for questions about health.
+        standby: This may begin later: when the process that relays now has ended.
     """
     orders = operating.Orders(asyncio.get_running_loop())
     supervisor = Supervisor(os.environ)
-    wire = wire_of(where, "required")
-    async with (
+    wire = wire_of(where, "auto" if standby else "required")
+    async with contextlib.AsyncExitStack() as stack:
         # Around everything: whoever asks is told how starting and stopping go, too.
-        operating.answering(wire, ports.health),
-        operating.patting(wire, supervisor),
-        wire,
-        _forwarding(wire, where),
-        _receiving(wire, ports.webhook_host, ports.webhook),
-    ):
+        await stack.enter_async_context(operating.answering(wire, ports.health))
+        await stack.enter_async_context(operating.patting(wire, supervisor))
+        await stack.enter_async_context(wire)
         for warning in wire.folder.warnings:
             show.warn(warning)
+        if standby:
+            await _stand_by(wire, orders, supervisor)
+        await stack.enter_async_context(_forwarding(wire, where))
+        await stack.enter_async_context(_receiving(wire, ports.webhook_host, ports.webhook))
         names = ", ".join(repr(each.name) for each in (where.destination, *where.others) if each is not None)
         show.say(f"relaying out of '{wire.folder.path}' to {names}; Ctrl-C ends it")
         told_before: set[str] = set()
@@ -83,6 +89,21 @@ async def up(where: Place, again: Callable[[], Place], ports: operating.Ports) -
         # At once, and not after the ports: what is in flight has its time while they close.
         wire.stop()
     return 0
+
+
+async def _stand_by(wire: GuestWire, orders: operating.Orders, supervisor: Supervisor) -> None:
+    """Return when this process relays, or has to stop."""
+    told = None
+    while not orders.stop:
+        status = await wire.status()
+        if status.relay == "here":
+            return
+        if status.relay == "elsewhere" and status.relay_pid != told:
+            told = status.relay_pid
+            show.say(f"standing by: process {told} relays out of '{wire.folder.path}'")
+            supervisor.started()
+            supervisor.status("standing by")
+        await orders.wait(STAND_BY_S)
 
 
 @contextlib.asynccontextmanager
