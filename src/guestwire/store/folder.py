@@ -291,13 +291,7 @@ def migrations() -> list[tuple[int, str]]:
 
 
 def statements() -> dict[str, str]:
-    """
-    Return the named statements of `statements.sql`, without their comments.
-
-    SQLite (3.54.1) parses some statements anew at every execution where a comment stands before them, which costs more
-    than carrying them out; `tests/contract/test_store.py` counts.
-    """
+    """Return the named statements of `statements.sql`."""
     text = (resources.files("guestwire.store") / "sql" / "statements.sql").read_text("utf-8")
     blocks = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
-    bodies = (re.sub(r"^--.*\n", "", body, flags=re.MULTILINE) for body in blocks[2::2])
-    return {name: body.strip() for name, body in zip(blocks[1::2], bodies, strict=True)}
+    return {name: body.strip() for name, body in zip(blocks[1::2], blocks[2::2], strict=True)}
