@@ -22,8 +22,9 @@ from guestwire.store.retention import Terms, prune
 from guestwire.store.sqlite import SqliteStore
 from guestwire.store.thread import StoreThread
 from guestwire.testing import FakeClock
+from guestwire.testing.stores import accepted, intake
 from guestwire.upkeep import FIRST_S, Upkeep
-from tests.contract.test_store import Hand, accepted, intake
+from tests.contract.test_store import Hand
 
 DAY = 86_400.0
 START = 1_800_000_000.0

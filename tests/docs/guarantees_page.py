@@ -1,8 +1,8 @@
 """
 Makes what docs/guarantees.md takes from elsewhere. Run it as `python -m tests.docs.guarantees_page`.
 
-The diagram is that of the table in the code, the fault matrix is counted in docs/faults.md, and the figures are those of
-docs/long_run.json, which `make soak` writes.
+The diagram is that of the table in the code, the fault matrix is counted in docs/faults.md, and the figures are those
+of docs/long_run.json, which `make soak` writes.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def figures() -> str:
         "| --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {row['suite']} | {row['figure']} | {row['goal']} | {'yes' if row['held'] else '**no**'} |" for row in run["rows"]
+        f"| {row['suite']} | {row['figure']} | {row['goal']} | {'yes' if row['held'] else '**no**'} |"
+        for row in run["rows"]
     ]
     return "\n".join([*lines, ""])
 

@@ -98,10 +98,10 @@ def retry_refused(patch: Patch) -> None:
 
 def order_by_row(patch: Patch) -> None:
     """Rows are leased instead of lanes: whatever is due goes, and what waits or is on its way is skipped."""
-    oldest = SQL["head"]
+    oldest = SQL["heads"]
     skipping = oldest.replace("ORDER BY lane_seq", "ORDER BY state <> 'queued', next_at, lane_seq")
     assert skipping != oldest
-    patch.setitem(SQL, "head", skipping)
+    patch.setitem(SQL, "heads", skipping)
 
 
 class Bucket(Pace):

@@ -231,6 +231,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     priority: int
     lane_seq: int
     """Its turn."""
+    errand_first: bool
+    """Something was asked for before it, by whatever process, and is not done yet."""
     blob: str | None
     """Digest of its file; None: it has none."""
     upload_id: str | None

@@ -81,8 +81,7 @@ class IntakeVerbs(Lanes):
                 if key is not None:
                     added[key] = msgspec.structs.replace(ticket, fresh=False)
             tickets.append(ticket)
-        for guest_ref in dict.fromkeys(ticket.guest_ref for ticket in tickets if ticket.fresh):
-            self._settle_lane(guest_ref)
+        self._settle_lanes(list(dict.fromkeys(ticket.guest_ref for ticket in tickets if ticket.fresh)))
         self._entries.clear()  # the relay, in whatever process, reads them from the journal
         return tickets
 
@@ -237,8 +236,7 @@ class IntakeVerbs(Lanes):
                 seq = self._note(now, "part.entered", guest_ref, part_id, {})
                 self._run("enter_part", (seq, now, part_id))
             guests[guest_ref] = None
-        for guest_ref in guests:
-            self._settle_lane(guest_ref)
+        self._settle_lanes(list(guests))
 
     def batch(self, path: str) -> tuple[str, int] | None:
         """Return digest and rows of the file that was last stored from this path."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -69,7 +69,9 @@ class Lanes(Connection):
     def lanes(self, guests: Iterable[GuestRef]) -> list[LaneRow]:
         """Lanes by name, each with its head; without those whose row does not open: one must not stop the others."""
         found: list[LaneRow] = []
-        for guest_ref in guests:
+        names = list(guests)
+        heads = self._heads(names)
+        for guest_ref in names:
             row = self._row("guest", (guest_ref,))
             if row is None:
                 continue
@@ -104,7 +106,7 @@ class Lanes(Connection):
                     paused_until,
                     priority,
                     next_at,
-                    self._head(guest_ref),
+                    heads.get(guest_ref),
                     auth,
                     bool(followed),
                     errands,
@@ -158,41 +160,56 @@ class Lanes(Connection):
 
     def _settle_lane(self, guest_ref: GuestRef) -> Head | None:
         """Bring the lane's place in the ready index up to date; returns its head."""
-        head = self._head(guest_ref)
-        if head is None:
-            self._run("lane", (None, 5, guest_ref, None, 5))
-            return None
-        due_at = ready_at(head.state, head.due_at, head.attempt, head.queued_at, head.priority)
-        self._run("lane", (due_at, head.priority, guest_ref, due_at, head.priority))
-        return head
+        return self._settle_lanes([guest_ref])[guest_ref]
+
+    def _settle_lanes(self, guests: Sequence[GuestRef]) -> dict[GuestRef, Head | None]:
+        """Bring the places of lanes in the ready index up to date; returns their heads."""
+        heads = self._heads(guests)
+        for guest_ref in guests:
+            head = heads.get(guest_ref)
+            due_at, priority = None, 5
+            if head is not None:
+                due_at = ready_at(head.state, head.due_at, head.attempt, head.queued_at, head.priority)
+                priority = head.priority
+            self._run("lane", (due_at, priority, guest_ref, due_at, priority))
+        return {guest_ref: heads.get(guest_ref) for guest_ref in guests}
 
     def _head(self, guest_ref: GuestRef, *, with_body: bool = False) -> Head | None:
         """Return the oldest part of a lane that has not ended; its body where it is in check, or asked for."""
-        row = self._row("head", (guest_ref,))
-        if row is None:
-            return None
-        part_id, state, attempt, due_at, queued_at, changed_at, sealed, message_id, lane_seq, *rest = row
-        blob, upload_id, tries_from, age_from = rest
-        ((delivery, expires_at, priority),) = self._rows("terms", (message_id,))
-        with_body = with_body or state == PartState.CHECKING
-        return Head(
-            part_id=PartId(part_id),
-            message_id=MessageId(message_id),
-            state=PartState(state),
-            attempt=attempt,
-            due_at=due_at,
-            tries_from=tries_from,
-            queued_at=queued_at,
-            age_from=queued_at if age_from is None else age_from,
-            changed_at=changed_at,
-            delivery=Delivery(delivery),
-            expires_at=expires_at,
-            priority=priority,
-            lane_seq=lane_seq,
-            blob=blob,
-            upload_id=upload_id,
-            body=self._readable_body(guest_ref, part_id, sealed) if with_body else None,
-        )
+        return self._heads([guest_ref], with_body=with_body).get(guest_ref)
+
+    def _heads(self, guests: Sequence[GuestRef], *, with_body: bool = False) -> dict[GuestRef, Head]:
+        """Return the same of several lanes; one with nothing open is not among them."""
+        if not guests:
+            return {}
+        heads: dict[GuestRef, Head] = {}
+        for row in self._rows("heads", (msgspec.json.encode(guests).decode(),)):
+            guest_ref, part_id, state, attempt, due_at, queued_at, changed_at, sealed, message_id, lane_seq, *rest = row
+            blob, upload_id, tries_from, age_from, delivery, expires_at, priority, errand_first = rest
+            heads[guest_ref] = Head(
+                part_id=PartId(part_id),
+                message_id=MessageId(message_id),
+                state=PartState(state),
+                attempt=attempt,
+                due_at=due_at,
+                tries_from=tries_from,
+                queued_at=queued_at,
+                age_from=queued_at if age_from is None else age_from,
+                changed_at=changed_at,
+                delivery=Delivery(delivery),
+                expires_at=expires_at,
+                priority=priority,
+                lane_seq=lane_seq,
+                errand_first=bool(errand_first),
+                blob=blob,
+                upload_id=upload_id,
+                body=(
+                    self._readable_body(guest_ref, part_id, sealed)
+                    if with_body or state == PartState.CHECKING
+                    else None
+                ),
+            )
+        return heads
 
     def _readable_body(self, guest_ref: GuestRef, part_id: str, sealed: bytes) -> PartBody | None:
         """Open a body; None where it does not open: one row that was changed must not stop every other lane."""

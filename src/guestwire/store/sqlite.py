@@ -87,15 +87,15 @@ class SqliteStore(Interventions, Doubts, Retention):
                 touched[guest_ref] = None
         begun: list[Sending] = []
         lanes: dict[GuestRef, Head | None] = {}
-        for guest_ref in step.begins:
-            sending = self._begin(guest_ref, fence, now) if is_relay else None
+        heads = self._heads(step.begins, with_body=True) if is_relay else {}
+        for guest_ref in dict.fromkeys(step.begins):
+            sending = self._begin(guest_ref, heads.get(guest_ref), fence, now)
             if sending is None:
                 touched[guest_ref] = None
             else:
                 touched.pop(guest_ref, None)
                 begun.append(sending)
-        for guest_ref in touched:
-            head = self._settle_lane(guest_ref)
+        for guest_ref, head in self._settle_lanes(list(touched)).items():
             lanes[guest_ref] = head if is_relay else None
         return StepResult(begun, lanes, self._drain(), replaced=not is_relay)
 
@@ -107,7 +107,7 @@ class SqliteStore(Interventions, Doubts, Retention):
             case Requeue() | Suspect() | End():
                 return self._move(change, fence, now)
             case Expire(guest_ref):
-                self._fresh_head(guest_ref, now)
+                self._fresh_head(guest_ref, self._head(guest_ref), now)
                 return guest_ref
             case Hear(guest_ref, reply):
                 self._hear(guest_ref, reply, now)
@@ -216,25 +216,26 @@ class SqliteStore(Interventions, Doubts, Retention):
             if aside:
                 self._run("set_aside", (sibling,))  # the lane does not wait for it
 
-    def _fresh_head(self, guest_ref: GuestRef, now: float) -> Head | None:
-        """Return the head of a lane with its body, after ending those that are too old to be sent."""
-        while (head := self._head(guest_ref, with_body=True)) is not None:
-            if after(head.state, PartEvent.TOO_OLD) is None or head.expires_at is None or head.expires_at > now:
-                return head
+    def _fresh_head(self, guest_ref: GuestRef, head: Head | None, now: float) -> Head | None:
+        """Return the head of a lane, after ending those that are too old to be sent; `head` is the first of them."""
+        while head is not None and head.expires_at is not None and head.expires_at <= now:
+            if after(head.state, PartEvent.TOO_OLD) is None:
+                break
             reason = "too old before it could be sent"
             self._finish(head.part_id, guest_ref, PartState.EXPIRED, reason, now, head.attempt)
             self._end_siblings(head.message_id, head.part_id, guest_ref, PartState.EXPIRED, now)
-        return None
+            head = self._head(guest_ref, with_body=True)
+        return head
 
-    def _begin(self, guest_ref: GuestRef, fence: int, now: float) -> Sending | None:
+    def _begin(self, guest_ref: GuestRef, head: Head | None, fence: int, now: float) -> Sending | None:
         """Write an attempt ahead: the lane's head, if it is queued and due, is *sending* from this commit on."""
-        head = self._fresh_head(guest_ref, now)
+        head = self._fresh_head(guest_ref, head, now)
         if head is None or after(head.state, PartEvent.BEGIN) is None or not head.is_due(now):
             return None
         if head.blob is not None and head.upload_id is None:
             return None  # its file has to be at the platform first
-        if self._row("errand_before", (guest_ref, head.lane_seq)) is not None:
-            return None  # asked for before it, by whatever process, and not done yet
+        if head.errand_first:
+            return None
         if head.body is None:
             reason = "its content does not open: the row was changed, or belongs to other keys"
             self._finish(head.part_id, guest_ref, PartState.PARKED, reason, now, head.attempt)

@@ -116,13 +116,19 @@ GROUP BY p.message_id ORDER BY min(p.seq) LIMIT ?5
 -- In check, and not the head of its lane: that of a restored store.
 SELECT id FROM parts WHERE message_id = ? AND id <> ? AND state IN ('queued', 'checking') ORDER BY position
 
--- name: head
--- Without a join: the two look-ups take half the time of one statement that does both. The plus: SQLite (3.54) parses this
--- anew for every value, four times its work, where ORDER BY stands beside a column that a bare variable is compared with.
-SELECT id, state, attempt, next_at, queued_at, changed_at, body, message_id, lane_seq, blob, upload_id, tries_from, age_from
-FROM parts
-WHERE guest_ref = +? AND lane_seq IS NOT NULL AND state IN ('queued', 'sending', 'checking', 'parked')
-ORDER BY lane_seq LIMIT 1
+-- name: heads
+-- Of a JSON list of lanes, all in one look-up: a third of the time of one each. Two errands break the order and never hold
+-- a message up: a sign-in is what it may be waiting for, and a receipt is about something else.
+SELECT g.value, p.id, p.state, p.attempt, p.next_at, p.queued_at, p.changed_at, p.body, p.message_id, p.lane_seq, p.blob,
+       p.upload_id, p.tries_from, p.age_from, m.delivery, m.expires_at, m.priority,
+       EXISTS (SELECT 1 FROM errands e WHERE e.guest_ref = p.guest_ref AND e.state = 'queued' AND e.seq < p.lane_seq
+                                         AND e.kind NOT IN ('sign_in', 'receipt'))
+FROM json_each(?) g
+CROSS JOIN parts p ON p.seq = (
+    SELECT seq FROM parts
+    WHERE guest_ref = g.value AND lane_seq IS NOT NULL AND state IN ('queued', 'sending', 'checking', 'parked')
+    ORDER BY lane_seq LIMIT 1)
+CROSS JOIN messages m ON m.id = p.message_id
 
 -- name: terms
 SELECT delivery, expires_at, priority FROM messages WHERE id = ?
@@ -146,6 +152,8 @@ UPDATE guests SET token = ?, anchor = NULL, auth = NULL, seen_at = NULL WHERE gu
 UPDATE guests SET paused_until = ?, paused_reason = ? WHERE guest_ref = ?
 
 -- name: due
+-- The plus: SQLite (3.54) parses a statement anew for every value, many times its work, where ORDER BY, or min(), stands
+-- beside a column that a bare variable is compared with.
 SELECT guest_ref FROM guests WHERE destination = +? AND next_at <= ? ORDER BY next_at, guest_ref LIMIT ?
 
 -- name: next_due
@@ -229,12 +237,6 @@ UPDATE guests SET seen_at = ? WHERE guest_ref = ?
 SELECT guest_ref FROM guests
 WHERE session_state = 'live' AND coalesce(seen_at, 0) < ?1 AND (session_expires_at IS NULL OR session_expires_at > ?2)
 ORDER BY coalesce(seen_at, 0) LIMIT ?3
-
--- name: errand_before
--- Two break the order and never hold a message up: a sign-in is what it may be waiting for, and a receipt is about
--- something else.
-SELECT 1 FROM errands
-WHERE guest_ref = ? AND state = 'queued' AND seq < ? AND kind NOT IN ('sign_in', 'receipt') LIMIT 1
 
 -- name: errand_guests
 SELECT DISTINCT e.guest_ref FROM errands e JOIN guests g ON g.guest_ref = e.guest_ref
