@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import socket
 import threading
 import time
 from pathlib import Path
@@ -12,6 +14,8 @@ from pathlib import Path
 import aiohttp
 import msgspec
 
+from guestwire.cli.operating import patting
+from guestwire.cli.supervisor import Supervisor
 from guestwire.client import GuestWire
 from guestwire.health import HealthServer
 from guestwire.settings import Limits, RetrySettings, StoreSettings
@@ -144,15 +148,30 @@ async def test_a_store_that_cannot_be_written_is_an_obstacle(tmp_path: Path) -> 
 
 
 async def test_a_loop_that_is_stuck_is_not_alive(tmp_path: Path) -> None:
-    """503 while its store does not answer for ten seconds, 200 again once it has: to be started anew, or not."""
+    """503 while its store does not answer for ten seconds, and no pat for the watchdog; all is well once it has."""
     clock = FakeClock(time.time())
     gate = threading.Event()
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    manager.setblocking(False)
+    supervisor = Supervisor({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200"})
     async with (
+        contextlib.AsyncExitStack() as stack,
         emulator(**FAST) as genesys,
-        wired(genesys, tmp_path, clock=clock) as wire,
+        wired(genesys, tmp_path / "store", clock=clock) as wire,
         HealthServer(wire) as server,
+        patting(wire, supervisor),
         aiohttp.ClientSession() as http,
     ):
+        stack.callback(manager.close)
+
+        def patted() -> bool:
+            """Whether the watchdog has heard of us since it was asked last."""
+            heard = False
+            with contextlib.suppress(BlockingIOError):
+                while manager.recv(100) == b"WATCHDOG=1":
+                    heard = True
+            return heard
 
         async def answer(page: str) -> tuple[int, str]:
             async with http.get(server.url + page) as found:
@@ -166,13 +185,17 @@ async def test_a_loop_that_is_stuck_is_not_alive(tmp_path: Path) -> None:
             async with asyncio.timeout(PATIENCE_S):
                 while (await answer("/healthz")) == (200, "ok"):  # until it has come to the store, and stays there
                     clock.advance(STUCK_S)
-            assert await answer("/healthz") == (503, "stuck")
+            patted()
+            for _ in range(20):  # in which it would have been patted many times
+                assert await answer("/healthz") == (503, "stuck")
+            assert not patted()
         finally:
             gate.set()
         assert await stuck
         async with asyncio.timeout(PATIENCE_S):
             while (await answer("/healthz")) != (200, "ok"):
                 clock.advance(1.0)
+        await eventually(patted)
 
 
 async def test_new_settings_hold_while_it_relays(tmp_path: Path) -> None:
