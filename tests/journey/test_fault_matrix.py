@@ -26,6 +26,7 @@ from guestwire import Attachment, GuestWire, GuestWireError, JournalEntry, Messa
 from guestwire.emulator.app import Emulator
 from guestwire.emulator.faults import KINDS
 from guestwire.emulator.triggers import HOSTILE
+from guestwire.policy.connect import PROBE_EVERY_S
 from guestwire.settings import RetrySettings
 from guestwire.testing import FakeClock, emulator
 from tests.contract.test_emulator_kit import raw_guest
@@ -44,6 +45,7 @@ from tests.journey.kit import (
     until,
 )
 from tests.journey.raw_gateway import Json, Link, RawGateway, raw_gateway, text
+from tests.journey.recovery import WAITS, exceeded, observed, seconds_of, stated, written
 from tests.journey.test_faults import running
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
@@ -266,6 +268,7 @@ async def test_a_message_has_the_stated_outcome(tmp_path: Path, row: Row, caplog
         assert mine == [*[f"fragile {CANARY}"] * copies, f"behind {CANARY}"]
         assert genesys.state()["uploads"] == sum(entry.event == "upload.stored" for entry in entries)
         check_waits(row, entries)
+        check_recovery(row, observed(entries, ticket.part_ids[0], connections=reconnects(started, figures(stage))))
         lane, _, _ = row.cells["lane, session"].partition(",")
         assert lane == ("pauses" if "lane.paused" in expected else "goes on")
         same = token in ("", await stage.token())
@@ -419,7 +422,8 @@ def figures(stage: Stage) -> Counter[str]:
     state = stage.genesys.state()
     # Other programs of a guest do not come this way.
     connections = state["connections_opened"] if stage.gateway is None else len(stage.gateway.links)
-    return Counter({"connections": connections, "sessions": state["sessions_created"]})
+    refused = state["upgrades_refused"]
+    return Counter({"connections": connections, "sessions": state["sessions_created"], "refused": refused})
 
 
 def what_became(before: Counter[str], after: Counter[str], *, same: bool) -> str:
@@ -451,6 +455,17 @@ def check_waits(row: Row, entries: list[JournalEntry]) -> None:
         sent = next(entry for entry in entries if entry.event == "part.sending")
         held = next(entry for entry in entries if entry.event == "part.throttled")
         assert held.detail["at"] >= sent.at + int(seconds)
+
+
+def reconnects(before: Counter[str], after: Counter[str]) -> int:
+    """How often somebody connected again since."""
+    return after["connections"] + after["refused"] - before["connections"] - before["refused"] - (before == NOBODY_YET)
+
+
+def check_recovery(row: Row, waits: Counter[str]) -> None:
+    """It took no other waits, and no more of them, than the page says."""
+    at_most, _ = stated(row.cells["within"])
+    assert not exceeded(waits, at_most), written(waits)
 
 
 def check_promise(genesys: Emulator, journal: list[JournalEntry], tickets: list[Ticket], doubles: int = 0) -> None:
@@ -492,6 +507,25 @@ def test_what_is_shown_elsewhere_is_there(row: Row) -> None:
     tree = ast.parse((PAGE.parents[1] / path).read_text())
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
     assert name in functions
+
+
+def test_every_recovery_is_the_sum_of_its_waits() -> None:
+    """Each row says within what time all is well again, at the defaults; each wait has its cost in the table."""
+    words = {row.words("wait")[0]: row.cells["at most"] for table in TABLES for row in table if "wait" in row.cells}
+    assert words == {**{wait: f"{seconds:g} s" for wait, seconds in WAITS.items()}, "told N": "N s"}
+    rows = [row for table in TABLES for row in table if "within" in row.cells]
+    assert len(rows) > 250
+    for row in rows:
+        waits, claimed = stated(row.cells["within"])
+        assert (str(row), claimed) == (str(row), seconds_of(waits))
+        assert waits or row.cells["within"] in ("at once", "–"), row
+
+
+def test_a_peer_that_is_gone_is_noticed_within_forty_seconds() -> None:
+    """By silence on a connection, and by patience with an answer, whatever the way out."""
+    assert WAITS["silence"] <= 40.0
+    assert WAITS["answer"] <= 40.0
+    assert WAITS["probe"] == PROBE_EVERY_S
 
 
 def test_every_kind_of_fault_is_used() -> None:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
+import operator
 import re
 import sys
 import time
@@ -51,6 +53,7 @@ from tests.journey.auditor import audit, events_of, fullest
 from tests.journey.kit import PATIENCE_S, QUICK, eventually, journal_of, settled, until
 from tests.journey.raw_place import Place, serves_old_tls
 from tests.journey.raw_platform import TRICKS, RawPlatform, raw_platform
+from tests.journey.recovery import WAITS, observed, stated
 from tests.journey.test_fault_matrix import (
     CANARY,
     STORIES,
@@ -59,6 +62,7 @@ from tests.journey.test_fault_matrix import (
     Step,
     _value,
     check_logs,
+    check_recovery,
     check_silence,
     story_in,
     told,
@@ -410,6 +414,8 @@ async def play(stage: Stage) -> set[str]:
     for guest, ticket in zip(victims, asked, strict=True):
         assert (guest, story_in(entries, ticket)) == (guest, guest.story)
         check_waits(row, entries, ticket)
+    waits = [observed(entries, ticket.part_ids[0], over_rest=True) for ticket in asked]
+    check_recovery(row, functools.reduce(operator.or_, waits))
     await check_parts(stage, victims, asked)
     await until_told(wire, set(row.words("journal")), since)
     assert told(entries) == set(row.words("journal"))
@@ -473,10 +479,11 @@ async def wait_it_out(stage: Stage) -> set[str]:
     check_it_happened(stage)
     story = WORDS[row.words("message")[0]]
     if "destination.reached" in row.words("journal"):
+        assert stated(row.cells["within"])[0]["pause"] == 1
         stage.genesys.clear_faults()
         for mend in stage.mends:
             await mend()
-        await stage.jump(PAUSE_S + 1.0)
+        await stage.jump(WAITS["pause"] + 1.0)  # of the clock: no more is needed
         await until(wire, "destination.reached", after=since, times=len(victims))  # till then, who waits is told
         assert await settled(wire, *asked, *later) == ["accepted"] * 3 * len(victims)
         story = story if story[-1] == "accepted" else [*story, "sending", "accepted"]
