@@ -144,7 +144,7 @@ class RawProxy:
 
     Args:
         port: Where it leads then, on 127.0.0.1.
-        how: `407`, `page`, `page_and_200` or `refused`.
+        how: `407`, `page`, `page_and_200`, `silence` or `refused`.
     """
 
     def __init__(self, port: int, how: str) -> None:
@@ -183,6 +183,9 @@ class RawProxy:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"CONNECT "), head
+            if self._how == "silence":
+                await reader.read()
+                return
             if self._how:
                 writer.write(_ANSWERS[self._how])
                 await writer.drain()

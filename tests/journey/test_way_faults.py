@@ -17,11 +17,11 @@ import pytest
 
 from guestwire import GuestWire, PartState
 from guestwire.emulator.app import Emulator
-from guestwire.settings import RetrySettings
+from guestwire.settings import RetrySettings, TlsSettings
 from guestwire.testing import emulator
 from tests.journey.front import TRICKS, Front
 from tests.journey.kit import FAST, QUICK, destination, eventually, inbound, journal_of, make_wire, say, settled, until
-from tests.journey.raw_place import Place, serves_old_tls
+from tests.journey.raw_place import Certificates, Place, serves_old_tls
 from tests.journey.test_fault_matrix import (
     CANARY,
     STORIES,
@@ -64,6 +64,17 @@ async def staged(row: Row, folder: Path) -> AsyncIterator[Stage]:
         if kind == "front":
             front.how = how
             place.mends.append(front.mend)
+        elif kind == "secure":
+            good = Certificates(folder)
+            front.how = how
+
+            async def mend() -> None:
+                front.how = ""
+                await front.shut()
+                await front.open(good.context())
+
+            place.mends.append(mend)
+            changes |= {"url": front.url.replace("http:", "https:"), "tls": TlsSettings(ca_file=good.ca_file)}
         elif kind == "port":
             await front.shut()
             place.mends.append(front.open)
@@ -110,7 +121,9 @@ async def test_the_way_there_is_as_stated(tmp_path: Path, row: Row, caplog: pyte
         check_silence({CANARY}, await journal_of(wire))
     # The emulator's own server may wonder. And where the far side closes within a handshake, picows' TLS (aiofastnet
     # 1.2.0) hands the loop's exception handler a class in place of an exception: we cannot keep that from the log.
-    foreign = {"aiohttp.server", "asyncio"} if row.words("reached by")[0].startswith(("tls", "proxy")) else set()
+    foreign = (
+        {"aiohttp.server", "asyncio"} if row.words("reached by")[0].startswith(("tls", "secure", "proxy")) else set()
+    )
     caplog.records[:] = [record for record in caplog.records if record.name not in foreign]
     check_logs({CANARY}, caplog)
 

@@ -243,19 +243,35 @@ class Connector:
         headers = {"User-Agent": destination.application}
         if destination.origin is not None:
             headers["Origin"] = destination.origin
-        connected: tuple[object, WSListener | None] = await ws_connect(
-            lambda: line,
-            self._url,
-            ssl_context=self._way.tls,
-            proxy=self._way.proxy,
-            extra_headers=headers,
-            max_redirects=0,
-            max_frame_size=MAX_FRAME_BYTES,
-            read_buffer_init_size=READ_BUFFER_BYTES,
-            websocket_handshake_timeout=self._timing.connect_timeout_s,
-            logger_name=QUIET,
-            **self._tls_buffers(),
-        )
+        patience_s = self._timing.connect_timeout_s
+        given_up = False
+
+        def listener() -> WSListener:
+            if given_up:
+                raise ConnectionAbortedError("too late: the line may be on its way to another connection")
+            return line
+
+        try:
+            # picows counts from the request for the upgrade on: names, TCP, TLS and a proxy may be silent for ever.
+            async with asyncio.timeout(patience_s):
+                connected: tuple[object, WSListener | None] = await ws_connect(
+                    listener,
+                    self._url,
+                    ssl_context=self._way.tls,
+                    proxy=self._way.proxy,
+                    extra_headers=headers,
+                    max_redirects=0,
+                    max_frame_size=MAX_FRAME_BYTES,
+                    read_buffer_init_size=READ_BUFFER_BYTES,
+                    websocket_handshake_timeout=patience_s,
+                    logger_name=QUIET,
+                    **self._tls_buffers(),
+                )
+        except TimeoutError:
+            if line.ws is None:
+                given_up = True
+                raise TimeoutError(f"no connection within {patience_s:g} s") from None
+            return  # in the very moment at which it would have been too late
         if connected[1] is None:
             # picows calls it a success when the peer closes in the middle of the handshake, and says no more.
             raise EOFError("closed before the upgrade was answered")
