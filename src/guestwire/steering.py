@@ -58,6 +58,7 @@ from guestwire.settings import RelaySettings
 from guestwire.store.base import (
     Change,
     Confirm,
+    Copied,
     Defer,
     End,
     EndErrand,
@@ -69,6 +70,7 @@ from guestwire.store.base import (
     StepResult,
     Suspect,
 )
+from guestwire.store.sqlite import SqliteStore
 from guestwire.store.thread import StoreThread
 from guestwire.transports.base import (
     TransportEvent,
@@ -79,6 +81,9 @@ logger = logging.getLogger("guestwire.relay")
 
 #: The window that a throttle pauses which is about one guest; any other is about everybody at the destination.
 _OF_GUEST = {"session": "messages_per_s", "connection": "requests_per_min"}
+#: Which entries of a history belong to parts, and what else may have left copies there.
+Claims = tuple[set[str], list[Copied]]
+
 #: The gateway's codes for a file that it does not have (any more): it is uploaded again.
 FILE_GONE = frozenset({4008, 4009, 4010})
 #: Errors of the store after which a file cannot be had again: its message waits for a person.
@@ -398,10 +403,16 @@ class Steering:
             return
         fresh = check.after_anchor(entities, lane.anchor)
         names = {name for entity in fresh for name in (entity.gateway_id, entity.channel_message_id) if name}
-        future = self._reader.read(lambda store: store.taken(guest, names))
-        future.add_done_callback(lambda done: self._matched(guest, fresh, done))
+        # Where the anchor is shown, what is older than it is out of the question. Where the history has not come so far
+        # yet, copies of before stand among the candidates that belong to nobody.
+        is_behind = lane.anchor is not None and len(fresh) == len({entity.gateway_id for entity in entities})
 
-    def _matched(self, guest: GuestRef, fresh: list[Entity], done: asyncio.Future[set[str]]) -> None:
+        def read(store: SqliteStore) -> Claims:
+            return store.taken(guest, names), store.copied(guest) if is_behind and names else []
+
+        self._reader.read(read).add_done_callback(lambda done: self._matched(guest, fresh, done))
+
+    def _matched(self, guest: GuestRef, fresh: list[Entity], done: asyncio.Future[Claims]) -> None:
         """The store said which entries are spoken for: judge what the history shows."""
         self._wake.set()
         lane = self._lanes.get(guest)
@@ -415,18 +426,25 @@ class Steering:
         if done.cancelled() or done.exception() is not None:
             self._look_again(lane, now + STORE_RETRY_S)
             return
-        taken = done.result()
+        taken, copied = done.result()
         # The read counts from its beginning: what it could not see yet then, it did not see.
         progress = msgspec.structs.replace(lane.check, read_at=(*lane.check.read_at, lane.look_at))
         lane.check = progress
         head = lane.head
+        body = head.body or PartBody("")
+        said_at = head.queued_at if lane.route.shared is not None else None
         found = check.find(
             head.part_id,
-            head.body or PartBody(""),
+            body,
             fresh,
             lambda entity: any(entity.is_called(name) for name in taken),
-            marks_of(head.body or PartBody(""), head.upload_id),
-            head.queued_at if lane.route.shared is not None else None,
+            marks_of(body, head.upload_id),
+            said_at,
+            sum(
+                each.copies
+                for each in copied
+                if check.says_same(each.body, body) and check.is_then(said_at, each.queued_at)
+            ),
         )
         match check.judge(found, progress, settle_s=self._settings.settle_s):
             case check.Found(entity):

@@ -349,6 +349,36 @@ async def test_a_late_echo_settles_a_check(tmp_path: Path) -> None:
         assert [attempt.body.text for attempt in made.transport.sent] == ["late", "behind"]
 
 
+async def test_a_copy_of_before_is_no_proof_for_the_same_words(tmp_path: Path) -> None:
+    """
+    The late copy of a message that was sent again is not taken for the next one with the same words, which is lost.
+
+    Found by the simulation: histories without our metadata that lag behind, and guests who say the same again.
+    """
+    number = 0
+
+    def script(transport: ScriptedTransport, attempt: Attempt) -> Outcome:
+        nonlocal number
+        number += 1
+        match number:
+            case 1:  # it arrives, and the history does not show it in time
+                transport.history_lag = 10
+                transport.show(attempt)
+                return Unknown("lost")
+            case 3:  # it never arrives, and of the two copies before it the history shows the older one
+                transport.history_lag = 1
+                return Unknown("lost")
+            case _:
+                return transport.show(attempt)
+
+    async with bench(tmp_path, script) as made:
+        tickets = await made.submit(("ann", "yes"))
+        assert await made.until_settled(tickets) == [PartState.ACCEPTED]
+        tickets = await made.submit(("ann", "yes"))
+        assert await made.until_settled(tickets) == [PartState.ACCEPTED]
+        assert tickets[0].part_ids[0] in {attempt.part_id for attempt in made.transport.visible}
+
+
 async def test_a_late_echo_overtakes_the_next_attempt(tmp_path: Path) -> None:
     """An echo that comes while the part waits to be sent again is an acceptance; nothing is sent twice."""
     lost: list[Attempt] = []

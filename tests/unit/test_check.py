@@ -90,6 +90,14 @@ def test_of_equal_texts_the_oldest_free_one_is_ours() -> None:
     assert given_to == ["b", "c", None]
 
 
+def test_copies_of_before_are_no_proof() -> None:
+    """Where so many copies of earlier parts may stand there, only one entry more than those can be ours."""
+    history = [entity("c"), entity("b"), entity("a", "before")]
+    found = [find(P1, PartBody("hello"), history, nobodys, doubles=doubles) for doubles in range(4)]
+    assert [each and each.gateway_id for each in found] == ["b", "c", None, None]
+    assert find(P1, PartBody("hello"), [entity("d", "hello", P1), *history], nobodys, doubles=3) is not None
+
+
 def test_an_entry_that_is_taken_is_not_ours_even_with_our_id() -> None:
     """What already belongs to a part is out of the question."""
     assert find(P1, PartBody("hello"), [entity("b", "hello", P1)], lambda entry: True) is None

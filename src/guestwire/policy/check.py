@@ -83,6 +83,7 @@ def find(
     is_taken: Callable[[Entity], bool],
     marks: tuple[str, ...] = (),
     said_at: float | None = None,
+    doubles: int = 0,
 ) -> Entity | None:
     """
     Find the entry that the part became: by our id in its metadata, else by its content.
@@ -95,6 +96,8 @@ def find(
         marks: Ids of its file and payloads of its answer: what tells it apart beside its text.
         said_at: The time that went out with it, in seconds since the epoch; None: none did. An entry with another time
             is another message, however equal the words.
+        doubles: So many copies of earlier parts with the same words may stand among the candidates and belong to
+            nobody, because nobody learned whether they arrived: only what is there beside them can be this part.
 
     Returns:
         The *oldest* match: of two equal texts the earlier one was sent earlier.
@@ -103,16 +106,25 @@ def find(
     for entity in reversed(free):
         if entity.part_id == part_id:
             return entity
-    wanted = normalized(body.text if body.answer is None else body.answer.text or "")
-    for entity in reversed(free):
-        if (
-            is_then(said_at, entity.said_at)
-            and entity.part_id is None
-            and entity.marks == marks
-            and normalized(entity.text or "") == wanted
-        ):
-            return entity
-    return None
+    wanted = _words(body)
+    matches = [
+        entity
+        for entity in reversed(free)
+        if is_then(said_at, entity.said_at)
+        and entity.part_id is None
+        and entity.marks == marks
+        and normalized(entity.text or "") == wanted
+    ]
+    return matches[doubles] if len(matches) > doubles else None
+
+
+def says_same(one: PartBody, other: PartBody) -> bool:
+    """Whether two parts cannot be told apart by their words."""
+    return _words(one) == _words(other)
+
+
+def _words(body: PartBody) -> str:
+    return normalized(body.text if body.answer is None else body.answer.text or "")
 
 
 def is_then(went_out: float | None, came_back: float | None) -> bool:

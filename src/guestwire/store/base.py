@@ -301,6 +301,15 @@ class Use(msgspec.Struct, frozen=True):
     """It was turned away, and nothing of its kind was to come before then."""
 
 
+class Copied(msgspec.Struct, frozen=True):
+    """A part that was accepted after attempts of which nobody knows whether they arrived."""
+
+    body: PartBody
+    queued_at: float
+    copies: int
+    """So many at most may stand in the history beside the one that is known."""
+
+
 class Due(msgspec.Struct, frozen=True):
     """Lanes that are due, earliest first, and when there will be more."""
 
@@ -651,6 +660,9 @@ class Store(Protocol):
 
     def taken(self, guest: GuestRef, names: Iterable[str]) -> set[str]:
         """Which of these names of history entries already belong to a part of the guest."""
+
+    def copied(self, guest: GuestRef) -> list[Copied]:
+        """Accepted parts of a guest of which there may be more copies than are known, by what they said."""
 
     # --- what people and waiting programs read ---
 

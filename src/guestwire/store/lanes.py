@@ -20,7 +20,7 @@ from guestwire.model import (
     SessionState,
 )
 from guestwire.policy.turns import LOWEST, turn_at
-from guestwire.store.base import Due, Head, LaneRow, Use
+from guestwire.store.base import Copied, Due, Head, LaneRow, Use
 from guestwire.store.connection import SQL, Connection
 
 
@@ -157,6 +157,16 @@ class Lanes(Connection):
     def taken(self, guest: GuestRef, names: Iterable[str]) -> set[str]:
         """Which of these names of history entries already belong to a part of the guest."""
         return {name for name in names if self._row("taken", (guest, name)) is not None}
+
+    def copied(self, guest: GuestRef) -> list[Copied]:
+        """Accepted parts of a guest of which there may be more copies than are known, by what they said."""
+        found = []
+        for part_id, sealed, queued_at, times in self._rows("copied", (guest,)):
+            seen = self._row("seen_twice", (part_id,))
+            body = self._readable_body(guest, part_id, sealed)
+            if body is not None and seen is not None and times > seen[0]:
+                found.append(Copied(body, queued_at, times - seen[0]))
+        return found
 
     def _settle_lane(self, guest_ref: GuestRef) -> Head | None:
         """Bring the lane's place in the ready index up to date; returns its head."""

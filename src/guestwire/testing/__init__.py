@@ -139,6 +139,8 @@ class ScriptedTransport:
         #: Whether histories can be read, and give our metadata back.
         self.history_readable = True
         self.history_returns_metadata = False
+        #: So many of the newest entries they do not show yet.
+        self.history_lag = 0
 
     def show(self, attempt: Attempt) -> Accepted:
         """Let an attempt arrive; returns the acceptance that its echo would bring."""
@@ -187,6 +189,7 @@ class ScriptedTransport:
             self._emit(HistoryUnreadable(guest, "the script says so", 1.0))
             return
         numbered = [(n, attempt) for n, attempt in enumerate(self.visible, 1) if attempt.guest_ref == guest]
+        numbered = numbered[: max(0, len(numbered) - self.history_lag)]
         self._emit(HistoryRead(guest, [self._entity(n, attempt) for n, attempt in reversed(numbered)]))
 
     def _entity(self, number: int, attempt: Attempt) -> Entity:

@@ -41,6 +41,7 @@ from guestwire.model import (
 from guestwire.store.base import (
     Change,
     Confirm,
+    Copied,
     End,
     Hear,
     Intake,
@@ -611,6 +612,21 @@ class StoreContract:
         hand.step(Confirm(part, accepted("g3")))
         assert hand.store.status().duplicates_seen == 2
         assert hand.part(part).gateway_id == "g1"
+
+    def test_copies_that_nobody_has_seen_are_counted(self, hand: Hand) -> None:
+        """A part that was sent again without knowing may stand in the history twice, until the second copy is seen."""
+        sure, ticket = hand.add(intake("anna"), intake("anna"))
+        hand.begin(sure.guest_ref)
+        hand.step(Confirm(sure.part_ids[0], accepted("g0")))
+        part, guest = ticket.part_ids[0], ticket.guest_ref
+        hand.begin(guest)
+        hand.step(Suspect(part, 1, "lost"))
+        hand.step(Requeue(part, 1, hand.now, "absent", possible_duplicate=True), begins=(guest,))
+        assert hand.store.copied(guest) == []
+        hand.step(Confirm(part, accepted("g2")))
+        assert hand.store.copied(guest) == [Copied(PartBody("hello"), hand.now, 1)]
+        hand.step(Confirm(part, accepted("g1")))
+        assert hand.store.copied(guest) == []
 
     def test_an_entry_that_belongs_to_a_part_is_taken(self, hand: Hand) -> None:
         """By either name, for this guest; names of another guest's entries say nothing about this one."""

@@ -92,6 +92,8 @@ class OpenMessagingTransport(RestTransport):
                     return
                 some = openmessaging.bulk_call(conversation, fresh[start : start + MAX_BULK])
                 entities += openmessaging.entities_of(await self._read(guest, some, another))
+            if anchor in ids:
+                entities.append(Entity(GatewayMessageId(anchor), None, None, None, None))  # so far it goes
         except _Shut as error:
             self._emit(NoHistory(guest, str(error)))
         except _Unread as error:

@@ -179,6 +179,13 @@ SELECT id, guest_ref, attempt FROM parts WHERE state = 'sending'
 SELECT id FROM parts
 WHERE guest_ref = ?1 AND gateway_id IS NOT NULL AND (gateway_id = ?2 OR channel_message_id = ?2) LIMIT 1
 
+-- name: copied
+SELECT id, body, queued_at, possible_duplicates FROM parts
+WHERE guest_ref = ?1 AND gateway_id IS NOT NULL AND possible_duplicates > 0 AND body IS NOT NULL
+
+-- name: seen_twice
+SELECT count(*) FROM journal WHERE part_id = ? AND event = 'part.duplicate_seen'
+
 -- name: hear
 INSERT INTO replies (guest_ref, gateway_id, at, kind, body) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (guest_ref, gateway_id) DO NOTHING
