@@ -263,7 +263,9 @@ class SqliteStore(Interventions, Doubts, Retention):
         head = self._head(guest_ref)
         if head is not None and head.changed_at > now:
             waits_s = max(0.0, head.due_at - head.changed_at)
-            self._run("realign", (now + waits_s, min(head.queued_at, now), now, head.part_id))
+            # Over REST that time goes out with every attempt, and the history is asked for it: once said, it stays.
+            queued_at = head.queued_at if head.attempt else min(head.queued_at, now)
+            self._run("realign", (now + waits_s, queued_at, now, head.part_id))
 
     def _lane_of(self, part_id: PartId) -> GuestRef | None:
         row = self._row("part", (part_id,))

@@ -483,6 +483,18 @@ class StoreContract:
         hand.now += 20.0
         assert old.guest_ref in hand.due()
 
+    def test_a_time_that_was_said_is_not_moved(self, hand: Hand) -> None:
+        """A part that was sent has said when it entered its lane: the history is asked for that time later on."""
+        hand.now += 3600.0
+        sent, waiting = hand.submit("anna"), hand.submit("ben")
+        said_at = hand.now
+        hand.begin(sent.guest_ref)
+        hand.step(Requeue(sent.part_ids[0], 1, hand.now + 20.0, "busy"))
+        hand.now -= 3600.0
+        hand.take_over()
+        hand.now += 20.0
+        assert [hand.begin(each.guest_ref).queued_at for each in (sent, waiting)] == [said_at, said_at - 3600.0]
+
     def test_a_lane_is_due_only_while_it_can_move_by_itself(self, hand: Hand) -> None:
         """Queued and checking heads are due; on its way, parked or empty, the lane waits for somebody else."""
         ticket = hand.submit()
