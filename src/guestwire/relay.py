@@ -188,8 +188,10 @@ class Relay(Steering):
     async def run(self) -> None:
         """Relay until stopped. The caller holds the relay lock of the store."""
         now = self._clock.now()
-        self._fence = await self._writer.write(lambda store: store.take_over(now))
-        self._seen_seq = await self._reader.read(lambda store: store.journal_seq())
+        # Both at one moment: what somebody submits in between, by a clock ahead of ours, is in no index of what is due.
+        self._fence, self._seen_seq = await self._writer.write(
+            lambda store: (store.take_over(now), store.journal_seq())
+        )
         await self._remember_uses(now)
         self._publish(())  # the last words of the relay before us may have been missed: look again
         for route in self.routes.values():

@@ -349,6 +349,32 @@ async def test_a_late_echo_settles_a_check(tmp_path: Path) -> None:
         assert [attempt.body.text for attempt in made.transport.sent] == ["late", "behind"]
 
 
+async def test_what_is_submitted_while_a_relay_begins_is_seen(tmp_path: Path) -> None:
+    """
+    A message that comes between the take-over and the first look goes out, though its clock is ten years ahead.
+
+    Found by the simulation: no index says that it is due, so the journal must.
+    """
+    async with bench(tmp_path) as made:
+        read = made.reader.read
+        tickets: list[Ticket] = []
+
+        def first_look(verb: Callable[[SqliteStore], T]) -> asyncio.Future[T]:
+            made.reader.read = read  # type: ignore[method-assign]
+            store = made._store()
+            intake = Intake(Draft(destination="web", guest=GuestKey("ann"), text="ahead"), (PartBody("ahead"),))
+            with store.transaction():
+                tickets.extend(store.add([intake], made.clock.now() + 10 * 365 * 86_400.0))
+            store.close()
+            return read(verb)
+
+        made.reader.read = first_look  # type: ignore[method-assign]
+        async with asyncio.timeout(10):
+            while not tickets or await made.states(tickets) != [PartState.ACCEPTED]:
+                made.clock.advance(0.25)
+                await asyncio.sleep(0)
+
+
 async def test_a_copy_of_before_is_no_proof_for_the_same_words(tmp_path: Path) -> None:
     """
     The late copy of a message that was sent again is not taken for the next one with the same words, which is lost.
