@@ -403,12 +403,16 @@ class Steering:
             return
         fresh = check.after_anchor(entities, lane.anchor)
         names = {name for entity in fresh for name in (entity.gateway_id, entity.channel_message_id) if name}
-        # Where the anchor is shown, what is older than it is out of the question. Where the history has not come so far
-        # yet, copies of before stand among the candidates that belong to nobody.
-        is_behind = lane.anchor is not None and len(fresh) == len({entity.gateway_id for entity in entities})
+        # Where the anchor is shown, what is older than it is out of the question; only a part that was found in the
+        # history may have left copies that are newer. Where the history has not come so far yet, any of them may.
+        anchor = lane.anchor
+        is_behind = len(fresh) == len({entity.gateway_id for entity in entities})
 
         def read(store: SqliteStore) -> Claims:
-            return store.taken(guest, names), store.copied(guest) if is_behind and names else []
+            copied = store.copied(guest) if names and anchor is not None else []
+            return store.taken(guest, names), [
+                each for each in copied if is_behind or (each.by_history and anchor in each.names)
+            ]
 
         self._reader.read(read).add_done_callback(lambda done: self._matched(guest, fresh, done))
 

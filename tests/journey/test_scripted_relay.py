@@ -405,6 +405,37 @@ async def test_a_copy_of_before_is_no_proof_for_the_same_words(tmp_path: Path) -
         assert tickets[0].part_ids[0] in {attempt.part_id for attempt in made.transport.visible}
 
 
+async def test_a_copy_after_the_one_that_was_found_is_no_proof(tmp_path: Path) -> None:
+    """
+    Of two copies the older one was found; the newer one, which comes to light later, is not the next message.
+
+    Found by the simulation, as the one before.
+    """
+    number = 0
+
+    def script(transport: ScriptedTransport, attempt: Attempt) -> Outcome:
+        nonlocal number
+        number += 1
+        match number:
+            case 1:  # it arrives, and the history does not show it in time
+                transport.history_lag = 10
+                transport.show(attempt)
+            case 2:  # it arrives again, and the history shows the first copy
+                transport.history_lag = 1
+                transport.show(attempt)
+            case 3:  # the next message never arrives, and the history shows both copies of the one before
+                transport.history_lag = 0
+            case _:
+                return transport.show(attempt)
+        return Unknown("lost")
+
+    async with bench(tmp_path, script) as made:
+        for _ in range(2):
+            tickets = await made.submit(("ann", "yes"))
+            assert await made.until_settled(tickets) == [PartState.ACCEPTED]
+        assert tickets[0].part_ids[0] in {attempt.part_id for attempt in made.transport.visible}
+
+
 async def test_a_late_echo_overtakes_the_next_attempt(tmp_path: Path) -> None:
     """An echo that comes while the part waits to be sent again is an acceptance; nothing is sent twice."""
     lost: list[Attempt] = []

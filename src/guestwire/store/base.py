@@ -308,6 +308,10 @@ class Copied(msgspec.Struct, frozen=True):
     queued_at: float
     copies: int
     """So many at most may stand in the history beside the one that is known."""
+    names: tuple[str | None, ...] = ()
+    """Of the one that is known."""
+    by_history: bool = False
+    """The one that is known was found there, and may be any of them; else it is the last, and the others are older."""
 
 
 class Due(msgspec.Struct, frozen=True):

@@ -161,11 +161,12 @@ class Lanes(Connection):
     def copied(self, guest: GuestRef) -> list[Copied]:
         """Accepted parts of a guest of which there may be more copies than are known, by what they said."""
         found = []
-        for part_id, sealed, queued_at, times in self._rows("copied", (guest,)):
+        for part_id, sealed, queued_at, times, *names in self._rows("copied", (guest,)):
             seen = self._row("seen_twice", (part_id,))
             body = self._readable_body(guest, part_id, sealed)
             if body is not None and seen is not None and times > seen[0]:
-                found.append(Copied(body, queued_at, times - seen[0]))
+                by_history = self._row("found_in_history", (part_id,)) is not None
+                found.append(Copied(body, queued_at, times - seen[0], tuple(names), by_history))
         return found
 
     def _settle_lane(self, guest_ref: GuestRef) -> Head | None:

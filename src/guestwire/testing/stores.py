@@ -636,7 +636,7 @@ class StoreContract:
         hand.step(Requeue(part, 1, hand.now, "absent", possible_duplicate=True), begins=(guest,))
         assert hand.store.copied(guest) == []
         hand.step(Confirm(part, accepted("g2")))
-        assert hand.store.copied(guest) == [Copied(PartBody("hello"), hand.now, 1)]
+        assert hand.store.copied(guest) == [Copied(PartBody("hello"), hand.now, 1, ("g2", None))]
         hand.step(Confirm(part, accepted("g1")))
         assert hand.store.copied(guest) == []
 

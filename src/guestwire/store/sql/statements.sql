@@ -180,11 +180,15 @@ SELECT id FROM parts
 WHERE guest_ref = ?1 AND gateway_id IS NOT NULL AND (gateway_id = ?2 OR channel_message_id = ?2) LIMIT 1
 
 -- name: copied
-SELECT id, body, queued_at, possible_duplicates FROM parts
+SELECT id, body, queued_at, possible_duplicates, gateway_id, channel_message_id FROM parts
 WHERE guest_ref = ?1 AND gateway_id IS NOT NULL AND possible_duplicates > 0 AND body IS NOT NULL
 
 -- name: seen_twice
 SELECT count(*) FROM journal WHERE part_id = ? AND event = 'part.duplicate_seen'
+
+-- name: found_in_history
+SELECT 1 FROM journal
+WHERE part_id = ? AND event = 'part.accepted' AND json_extract(detail, '$.source') = 'history' LIMIT 1
 
 -- name: hear
 INSERT INTO replies (guest_ref, gateway_id, at, kind, body) VALUES (?, ?, ?, ?, ?)
