@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +24,7 @@ from guestwire.store.backup import back_up, read_manifest
 from guestwire.store.base import Confirm, Hear
 from guestwire.store.checkup import Checked, check_backup, check_store
 from guestwire.store.folder import Folder
+from guestwire.store.restore import restore
 from guestwire.store.sqlite import SqliteStore
 from guestwire.testing.stores import accepted, intake
 from tests.contract.test_store import Hand
@@ -169,15 +173,64 @@ def test_without_room_nothing_is_begun(
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_what_fails_half_way_leaves_nothing(hand: Hand, folder: Folder, tmp_path: Path) -> None:
-    """A file that is gone makes a backup that would not be whole: there is none, and the reason is said."""
+def test_what_fails_half_way_leaves_nothing(
+    hand: Hand, folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full when the files are copied: there is no backup, and the reason is said."""
+
+    def full(source: Path, path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(backup, "copy_file", full)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(StoreError, match="No space left") as caught:
+        back_up(folder, tmp_path / "copy", now=hand.now)
+    assert caught.value.code == "GW-S031"
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_backup_that_is_killed_is_none(hand: Hand, folder: Folder, tmp_path: Path) -> None:
+    """SIGKILL between the database and the files: nothing has the name that was given, and another try succeeds."""
+    code = """
+import os, sys
+from pathlib import Path
+from guestwire.store import backup
+from guestwire.store.folder import Folder
+from guestwire.store.restore import restore
+backup.copy_file = lambda source, path: os.kill(os.getpid(), 9)
+backup.back_up(Folder(Path(sys.argv[1])), Path(sys.argv[2]), now=0.0)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(folder.path), str(tmp_path / "copy")], check=False)
+    assert done.returncode == -9
+    assert not (tmp_path / "copy").exists()
+    back_up(folder, tmp_path / "copy", now=hand.now, with_keys=True)
+    assert wrong(check_backup(tmp_path / "copy", deep=True)) == {}
+
+
+def test_a_store_that_has_lost_a_file_can_still_be_backed_up(hand: Hand, folder: Folder, tmp_path: Path) -> None:
+    """The backup says which, and is no less whole for it: it shows what there was."""
     (blob,) = folder.blobs.iterdir()
     blob.unlink()
-    before = sorted(tmp_path.iterdir())
-    with pytest.raises(StoreError) as caught:
-        back_up(folder, tmp_path / "copy", now=hand.now)
-    assert caught.value.code == "GW-S014"
-    assert sorted(tmp_path.iterdir()) == before
+    manifest = back_up(folder, tmp_path / "copy", now=hand.now, with_keys=True)
+    assert manifest.missing == (blob.name,)
+    found = check_backup(tmp_path / "copy", deep=True)
+    assert wrong(found) == {}
+    assert "1 of messages were gone already" in found[0].detail
+    restore(tmp_path / "copy", tmp_path / "new", now=hand.now)
+
+
+def test_a_damaged_store_makes_a_copy_that_says_so(hand: Hand, folder: Folder, tmp_path: Path) -> None:
+    """What can be kept is kept, and nobody takes it for sound."""
+    hand.add(*(intake(f"guest-{n}", "x" * 2000) for n in range(20)))
+    hand.store.close()
+    database = apsw.Connection(str(folder.store))
+    ((page,),) = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'parts_by_message'")
+    database.close()
+    assert isinstance(page, int)
+    flip(folder.store, (page - 1) * 4096 + 4)  # how many rows are on it
+    manifest = back_up(folder, tmp_path / "copy", now=hand.now)
+    assert manifest.damage
+    assert "integrity" in wrong(check_backup(tmp_path / "copy"))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -223,6 +225,29 @@ def test_a_store_that_is_there_is_put_aside_and_kept(scene: Scene, tmp_path: Pat
         assert hand.states(since) == states
         hand.store.close()
         assert {each.status for each in check_store(Folder(path), deep=True)} == {"ok"}
+
+
+def test_a_restore_that_is_killed_loses_nothing(scene: Scene, tmp_path: Path) -> None:
+    """SIGKILL between the two renames: the old store lies aside, the new one beside it, and another try succeeds."""
+    back_up(scene.folder, tmp_path / "backup", now=NOW, with_keys=True)
+    scene.hand.store.close()
+    code = f"""
+import os, sys
+from pathlib import Path
+from guestwire.store import restore
+real = Path.rename
+Path.rename = lambda self, to: os.kill(os.getpid(), 9) if ".restored-" in self.name and self.name[0] != "." and (
+    Path(to).name == "store") else real(self, to)
+restore.restore(Path(sys.argv[1]), Path(sys.argv[2]), now={NOW}, replace=True)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "backup"), str(scene.folder.path)]
+    assert subprocess.run(command, check=False).returncode == -9
+    names = ["store.before-restore-20270115T080000Z", "store.restored-20270115T080000Z"]
+    assert sorted(each.name for each in tmp_path.glob("store*")) == names
+    for name in names:
+        assert {each.status for each in check_store(Folder(tmp_path / name), deep=True)} == {"ok"}
+    restore(tmp_path / "backup", scene.folder.path, now=NOW + 1)
+    assert {each.status for each in check_store(scene.folder, deep=True)} == {"ok"}
 
 
 def test_a_store_that_cannot_be_read_is_replaced(scene: Scene, tmp_path: Path) -> None:

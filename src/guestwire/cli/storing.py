@@ -43,7 +43,8 @@ def backup(
     Copy the store while others use it.
 
     Messages, journal, replies and files, as of one moment. The keys are no part
-    of it: keep keys.db apart, a backup cannot be restored without it.
+    of it: keep keys.db apart, a backup cannot be restored without it. Exit code 9
+    if the store, and so the copy, is damaged.
 
     \b
     Examples:
@@ -64,15 +65,20 @@ def backup(
     show.say(show.printable(f"copying '{folder.path}'"))
     manifest = back_up(folder, target, now=time.time(), with_keys=with_keys)
     made = target.expanduser().absolute()
+    if manifest.missing:
+        show.warn(f"{show.counted(len(manifest.missing), 'file')} of messages were gone already; see 'store check'")
+    if manifest.damage is not None:
+        show.warn(f"the store is damaged, and so is this copy: {manifest.damage}; see 'guestwire store check'")
+    code = 0 if manifest.damage is None else FAILED
     if as_json:
         fields = {name: getattr(manifest, name) for name in manifest.__struct_fields__ if name != "files"}
         show.out(show.as_json({"path": str(made), **fields, "files": len(manifest.files), "with_keys": with_keys}))
-        return 0
+        return code
     counts = ", ".join(f"{count:,} {name}" for name, count in manifest.counts.items() if count)
     show.out(show.printable(f"{made}: {counts or 'an empty store'}"))
     if not with_keys:
         show.say(show.printable(f"without its keys: keep a copy of '{folder.keys}' in another place"))
-    return 0
+    return code
 
 
 @store_app.command()

@@ -66,6 +66,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     journal_seq: int
     files: dict[str, FileEntry]
     """By path, relative to the manifest."""
+    missing: tuple[str, ...] = ()
+    """Files that the store had lost already: their messages are parked when it is their turn."""
+    damage: str | None = None
+    """What SQLite finds wrong with the copy; None: nothing. A store that is damaged has a damaged copy, or none."""
 
     @property
     def has_keys(self) -> bool:
@@ -94,18 +98,24 @@ def back_up(folder: Folder, target: Path, *, now: float, with_keys: bool = False
             copied = apsw.Connection(str(partial / "store.db"), flags=apsw.SQLITE_OPEN_READONLY)
             try:
                 facts = _facts(copied)
-                named = [str(digest) for (digest,) in copied.execute("SELECT digest FROM blobs ORDER BY digest")]
+                # One that nobody uses any more may be gone before its row is.
+                used = copied.execute("SELECT digest FROM blobs WHERE refs > 0 ORDER BY digest")
+                named = [str(digest) for (digest,) in used]
             finally:
                 copied.close()
             if named:
                 (partial / "blobs").mkdir(mode=0o700)
+            missing = []
             for digest in named:
-                files[f"blobs/{digest}"] = _copy_blob(folder.blobs / digest, partial / "blobs" / digest)
+                try:
+                    files[f"blobs/{digest}"] = copy_file(folder.blobs / digest, partial / "blobs" / digest)
+                except FileNotFoundError:
+                    missing.append(digest)
             if with_keys:
                 with reading(folder.keys) as keys:
                     files["keys.db"] = copy_database(keys, partial / "keys.db")
             made_at = datetime.datetime.fromtimestamp(now, datetime.UTC).isoformat(timespec="milliseconds")
-            manifest = Manifest(guestwire=VERSION, made_at=made_at, files=files, **facts)
+            manifest = Manifest(guestwire=VERSION, made_at=made_at, files=files, missing=tuple(missing), **facts)
             write(partial / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
     return manifest
 
@@ -115,6 +125,7 @@ def reading(path: Path) -> Iterator[apsw.Connection]:
     """Open a database at one moment: whatever others commit meanwhile is not seen, and they do not wait."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # whoever only looks leaves every byte where it is
         connection.set_busy_timeout(5_000)
         connection.execute("BEGIN")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # here the moment begins
@@ -127,7 +138,7 @@ def reading(path: Path) -> Iterator[apsw.Connection]:
 def _size_of(folder: Folder, source: apsw.Connection, *, with_keys: bool) -> int:
     database: Any
     ((database, files),) = source.execute(
-        "SELECT page_count * page_size, (SELECT coalesce(sum(size), 0) FROM blobs)"
+        "SELECT page_count * page_size, (SELECT coalesce(sum(size), 0) FROM blobs WHERE refs > 0)"
         " FROM pragma_page_count, pragma_page_size"
     )
     return int(database + files) + (folder.keys.stat().st_size if with_keys else 0)
@@ -209,22 +220,12 @@ def copy_database(source: apsw.Connection, path: Path) -> FileEntry:
     return digest_of(path, sync=True)
 
 
-def _copy_blob(source: Path, path: Path) -> FileEntry:
-    try:
-        return copy_file(source, path)
-    except FileNotFoundError as error:
-        raise StoreError(
-            f"the file of a message is gone from '{source.parent}'",
-            code="GW-S014",
-            hint="'guestwire store check' says of which; a backup without it would not be whole",
-        ) from error
-
-
 def copy_file(source: Path, path: Path) -> FileEntry:
     """Copy a file that nobody writes, onto the disk; its owner's alone."""
-    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with os.fdopen(fd, "wb") as copy, source.open("rb") as original:
-        shutil.copyfileobj(original, copy, 1 << 20)
+    with source.open("rb") as original:
+        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(fd, "wb") as copy:
+            shutil.copyfileobj(original, copy, 1 << 20)
     return digest_of(path, sync=True)
 
 
@@ -267,6 +268,7 @@ def _facts(copied: apsw.Connection) -> dict[str, Any]:
         "kind": value("SELECT value FROM meta WHERE key = 'kind'") or "empty",
         "keys": value("SELECT value FROM meta WHERE key = 'keys'") or "",
         "journal_seq": value("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'journal'"),
+        "damage": None if (said := value("PRAGMA quick_check(1)")) == "ok" else said,
         "counts": {table: value(f"SELECT count(*) FROM {table}") for table in COUNTED},  # noqa: S608 - our own names
         "states": {
             str(state): count for state, count in copied.execute("SELECT state, count(*) FROM parts GROUP BY state")

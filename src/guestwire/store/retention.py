@@ -88,26 +88,36 @@ class Retention(Connection):
 
     def forget(self, kind: str, changes: Sequence[Change]) -> int:
         """Let go of what was found, as far as it is still there; returns of how many rows."""
-        count = 0
-        if kind == "pages":
-            self._db.execute(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})").fetchall()
-            return 0
-        with self._folder.removing_files() as may:
-            if kind == "files" and not may:
-                return 0  # they are being copied
-            for (first, values), *rest in changes:
-                before = self.changes()
-                self._run(first, values)
-                if self.changes() == before:
-                    continue
-                count += 1
-                for name, more in rest:
-                    self._run(name, more)
-                if kind == "files":
-                    # Inside the transaction: whoever keeps the same file again waits for it, and writes it anew. Rolled
-                    # back, it leaves a row that nobody uses, and the next walk takes that.
-                    (self._folder.blobs / values[0]).unlink(missing_ok=True)
-        return count
+        match kind:
+            case "pages":
+                self._db.execute(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})").fetchall()
+                return 0
+            case "files":
+                with self._folder.removing_files() as may:
+                    return sum(self._forget_file(values) for ((_, values),) in changes) if may else 0
+            case _:
+                return sum(self._changed(change) for change in changes)
+
+    def _changed(self, change: Change) -> bool:
+        (first, values), *rest = change
+        before = self.changes()
+        self._run(first, values)
+        if self.changes() == before:
+            return False  # somebody else was faster
+        for name, more in rest:
+            self._run(name, more)
+        return True
+
+    def _forget_file(self, values: Row) -> bool:
+        """
+        Remove a file and its row, inside the transaction: whoever keeps the same file again waits, and writes it anew.
+
+        Rolled back, it leaves a row that nobody uses, and the next walk takes that.
+        """
+        if not self._changed([("forget_file", values)]):
+            return False
+        (self._folder.blobs / values[0]).unlink(missing_ok=True)
+        return True
 
     def late_readers(self, terms: Terms, *, all_of: str | None = None) -> list[Gap]:
         """
