@@ -273,6 +273,20 @@ def test_nothing_is_replaced_under_a_relay(scene: Scene, tmp_path: Path) -> None
     assert sorted(each.name for each in tmp_path.iterdir()) == before
 
 
+def test_nothing_is_replaced_under_a_transaction(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody is about to call queued is on the side of the old store or refused; never lost in between."""
+    back_up(scene.folder, tmp_path / "backup", now=NOW, with_keys=True)
+    monkeypatch.setattr("guestwire.store.restore.WAIT_MS", 10)
+    before = sorted(each.name for each in tmp_path.iterdir())
+    with scene.hand.store.transaction():
+        (ticket,) = scene.hand.store.add([intake("late")], scene.hand.now)
+        with pytest.raises(StoreError) as caught:
+            restore(tmp_path / "backup", scene.folder.path, now=NOW, replace=True)
+    assert caught.value.code == "GW-S003"
+    assert sorted(each.name for each in tmp_path.iterdir()) == before
+    assert scene.hand.states(ticket) == [QUEUED]
+
+
 def test_a_damaged_backup_makes_no_store(scene: Scene, tmp_path: Path) -> None:
     """A byte less in its database: refused before anything is made."""
     back_up(scene.folder, tmp_path / "backup", now=NOW, with_keys=True)

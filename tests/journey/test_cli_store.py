@@ -13,23 +13,44 @@ import pytest
 from guestwire.cli import run
 from guestwire.store.folder import Folder
 from guestwire.store.migration import migrate
-from tests.journey.test_cli_kit import Cli, ended, line_with
+from tests.journey.test_cli_kit import Cli, Said, ended, line_with
 
 STORES = Path(__file__).parents[1] / "stores"
 GATEWAY = "http://127.0.0.1:9"
 DEPLOYMENT = "3f0c9a4e-5b1d-4c8a-9e27-6d2f8b7a1c50"
 
 
+class Inside(Cli):
+    """Runs commands in this process: they are many, and none of them has to be killed."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str], **environment: str) -> None:
+        super().__init__(folder, **environment)
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str | Path, stdin: str | bytes = b"", **environment: str) -> Said:
+        """Run a command to its end."""
+        assert not stdin
+        assert not environment
+        self._capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        out, err = self._capsys.readouterr()
+        return Said(code, out, err)
+
+
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Inside:
     """A program with a store that has seen something: seven messages accepted, two queued, one for later."""
     with tarfile.open(STORES / "schema-2.tar.xz") as archive:
         archive.extractall(tmp_path / "store", filter="data")
     migrate(Folder(tmp_path / "store"), now=0.0)
-    return Cli(tmp_path, GUESTWIRE_STORE__PATH=str(tmp_path / "store"))
+    cli = Inside(tmp_path, capsys, GUESTWIRE_STORE__PATH=str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+    for name, value in cli.environment.items():
+        monkeypatch.setenv(name, value)
+    return cli
 
 
-def test_a_store_is_moved_to_another_machine(cli: Cli) -> None:
+def test_a_store_is_moved_to_another_machine(cli: Inside) -> None:
     """Backed up with its keys, checked, restored elsewhere; every step says what it did, in words and as JSON."""
     made = cli("store", "backup", "copy", "--with-keys", "--yes", "--json")
     assert (made.code, made.object["counts"]["messages"], made.object["with_keys"]) == (0, 10, True)
@@ -46,7 +67,7 @@ def test_a_store_is_moved_to_another_machine(cli: Cli) -> None:
     assert cli("store", "check", "--store", "elsewhere").code == 0
 
 
-def test_keys_are_never_copied_without_a_word(cli: Cli) -> None:
+def test_keys_are_never_copied_without_a_word(cli: Inside) -> None:
     """Without a terminal and without --yes: exit code 2, and nothing is made. Left out, it is said where they lie."""
     said = cli("store", "backup", "copy", "--with-keys")
     assert (said.code, "[GW-U002]" in said.err, (cli.folder / "copy").exists()) == (2, True, False)
@@ -57,7 +78,7 @@ def test_keys_are_never_copied_without_a_word(cli: Cli) -> None:
     assert not (cli.folder / "copy" / "keys.db").exists()
 
 
-def test_a_store_is_never_replaced_without_a_word(cli: Cli) -> None:
+def test_a_store_is_never_replaced_without_a_word(cli: Inside) -> None:
     """Refused, then asked, then done and kept aside."""
     cli("store", "backup", "copy", "--with-keys", "--yes")
     assert "[GW-S030]" in cli("store", "restore", "copy").err
@@ -67,7 +88,7 @@ def test_a_store_is_never_replaced_without_a_word(cli: Cli) -> None:
     assert Path(done.object["aside"]).is_dir()
 
 
-def test_nothing_is_restored_under_a_relay(cli: Cli) -> None:
+def test_nothing_is_restored_under_a_relay(cli: Inside) -> None:
     """Nor migrated; a backup and a check go on beside it."""
     relay = cli.start("up", "--gateway", GATEWAY, "--deployment-id", DEPLOYMENT)
     try:
@@ -82,7 +103,7 @@ def test_nothing_is_restored_under_a_relay(cli: Cli) -> None:
     assert cli("store", "migrate").out.endswith("nothing to do\n")
 
 
-def test_what_is_wrong_is_exit_code_9(cli: Cli) -> None:
+def test_what_is_wrong_is_exit_code_9(cli: Inside) -> None:
     """With a line for each finding, and what to do about it."""
     path = cli("status", "--json").object["folder"]
     database = apsw.Connection(f"{path}/store.db")
@@ -96,7 +117,7 @@ def test_what_is_wrong_is_exit_code_9(cli: Cli) -> None:
     assert [each["name"] for each in failed if each["status"] == "fail"] == ["lanes", "lanes"]
 
 
-def test_what_is_over_is_let_go(cli: Cli) -> None:
+def test_what_is_over_is_let_go(cli: Inside) -> None:
     """First it is said what would go; afterwards the message is shown without its text, and its story is all there."""
     database = apsw.Connection(str(cli.folder / "store" / "store.db"))
     database.execute("UPDATE parts SET ended_at = ended_at - 40 * 86400 WHERE ended_at IS NOT NULL")
@@ -109,13 +130,8 @@ def test_what_is_over_is_let_go(cli: Cli) -> None:
     assert list((cli.folder / "store" / "blobs").iterdir()) == []
 
 
-def test_what_cannot_be_done_is_told(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_be_done_is_told(cli: Inside) -> None:
     """With a code, an exit code, and nothing made."""
-    monkeypatch.chdir(cli.folder)
-    for name, value in cli.environment.items():
-        monkeypatch.setenv(name, value)
     before = sorted(each.name for each in cli.folder.iterdir())
     for line, code, error in (
         ("check nowhere", 4, "GW-S032"),
@@ -125,6 +141,6 @@ def test_what_cannot_be_done_is_told(
         ("backup copy --store empty", 2, "GW-N004"),
         ("migrate --store empty", 2, "GW-N004"),
     ):
-        assert run(["store", *line.split()]) == code
-        assert f"[{error}]" in capsys.readouterr().err
+        said = cli("store", *line.split())
+        assert (said.code, f"[{error}]" in said.err) == (code, True), said.err
     assert sorted(each.name for each in cli.folder.iterdir()) == before

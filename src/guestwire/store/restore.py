@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,7 +37,10 @@ from guestwire.store.sqlite import SqliteStore
 from guestwire.vault import Vault
 
 #: What may lie in a folder that holds no store: keys that wait for one, and locks.
-NO_STORE = frozenset({"keys.db", "relay.lock", "files.lock"})
+NO_STORE = frozenset({"keys.db", "relay.lock", "relay.json", "files.lock"})
+
+#: How long to wait for whoever writes into the store that is replaced, in milliseconds.
+WAIT_MS = 10_000
 
 
 class Restored(msgspec.Struct, frozen=True):
@@ -76,10 +80,13 @@ def restore(backup: Path, target: Path, *, now: float, keys: Path | None = None,
         raise unusable(backup, "; ".join(wrong))
     stamp = datetime.datetime.fromtimestamp(now, datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     staged = target.with_name(f"{target.name}.restored-{stamp}")
-    with _left_alone(target):
+    with contextlib.ExitStack() as stack:
+        if target.exists():
+            stack.enter_context(exclusively(Folder(target)))
         with made_whole(staged) as partial:
             doubted = _fill(partial, backup, manifest, own, now)
-        aside = _put_in_place(staged, target, target.with_name(f"{target.name}.before-restore-{stamp}"))
+        with _written_by_nobody(target, staged):
+            aside = _put_in_place(staged, target, target.with_name(f"{target.name}.before-restore-{stamp}"))
     return Restored(manifest, doubted, aside)
 
 
@@ -145,22 +152,24 @@ def _fill(folder: Path, backup: Path, manifest: Manifest, keys: Path, now: float
 
 
 @contextlib.contextmanager
-def _left_alone(target: Path) -> Iterator[None]:
-    """Let nobody relay out of a folder, nor write into the store there, while another takes its place."""
-    if not target.exists():
+def _written_by_nobody(target: Path, staged: Path) -> Iterator[None]:
+    """Let nobody write into the store that is there, while another takes its place: he would be told "queued"."""
+    if not (target / "store.db").exists():
         yield
         return
-    folder = Folder(target)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(exclusively(folder))
-        if folder.store.exists():
-            database = apsw.Connection(str(folder.store))
-            stack.callback(database.close)
-            database.set_busy_timeout(5_000)
-            # A store that cannot be read can also not be written: that may be why it is replaced.
-            with contextlib.suppress(apsw.NotADBError, apsw.CorruptError, apsw.IOError):
+    database = apsw.Connection(str(target / "store.db"))
+    try:
+        database.set_busy_timeout(WAIT_MS)
+        # A store that cannot be read can also not be written: that may be why it is replaced.
+        try:
+            with explained(Folder(target)), contextlib.suppress(apsw.NotADBError, apsw.CorruptError, apsw.IOError):
                 database.execute("BEGIN IMMEDIATE")
+        except StoreError:
+            shutil.rmtree(staged, ignore_errors=True)
+            raise
         yield
+    finally:
+        database.close()
 
 
 def _put_in_place(staged: Path, target: Path, aside: Path) -> Path | None:
