@@ -66,9 +66,8 @@ bench: $(VENV)/.dev ## Measure: ratios beside the goals
 	$(BIN)/python -m benchmarks
 
 MINUTES ?= 10
-soak: $(VENV)/.dev ## The long forms of the suites; MINUTES=10
-	GUESTWIRE_EXAMPLES=long timeout $$(( $(MINUTES) * 60 )) $(BIN)/pytest -n auto --dist loadgroup tests/wire tests/unit tests/contract tests/chaos \
-	  || test $$? -eq 124
+soak: $(VENV)/.dev ## Steady load with faults, then the long forms of the suites; MINUTES=10
+	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES)
 
 docs: $(VENV)/.dev ## Make the generated pages anew
 	$(BIN)/python -m tests.wire.parity

@@ -48,6 +48,10 @@ class Stage:
         """What processes said that happened."""
         self.refusals: Counter[str] = Counter()
         self.died_at: list[str] = []
+        #: Another way to the emulator.
+        self.url = genesys.url
+        self.tasks = 0
+        """Of the process that reports."""
         self.broken: list[str] = []
         self._news = asyncio.Event()
         self._listening: dict[Child, asyncio.Task[bool]] = {}
@@ -55,12 +59,12 @@ class Stage:
     @property
     def place(self) -> dict[str, str]:
         """Where the emulator is, and how to get in."""
-        names = ("url", "deployment_id", "integration_id", "client_id", "client_secret", "webhook_secret")
-        return {name: getattr(self.genesys, name) for name in names}
+        names = ("deployment_id", "integration_id", "client_id", "client_secret", "webhook_secret")
+        return {"url": self.url, **{name: getattr(self.genesys, name) for name in names}}
 
     def order(self, **changes: Any) -> Order:
         """What a process is to do."""
-        return Order(folder=str(self.folder), place=self.place, **{"ways": self.ways, **changes})
+        return Order(**{"folder": str(self.folder), "place": self.place, "ways": self.ways, **changes})
 
     async def start(self, **changes: Any) -> Child:
         """Begin a process, and listen to it. A submitter goes on where the one of its name was."""
@@ -87,6 +91,24 @@ class Stage:
         child.signal(signal.SIGKILL)
         await self.ended(child)
 
+    @property
+    def alive(self) -> list[Child]:
+        """Processes that have not ended."""
+        return [child for child, listening in self._listening.items() if not listening.done()]
+
+    async def forget(self) -> None:
+        """Kill everybody."""
+        for child in self.alive:
+            await self.kill(child)
+
+    async def refusal(self) -> None:
+        """Wait until one more submitter was told that his messages are not accepted."""
+        before = self.refusals.total()
+        async with asyncio.timeout(PATIENCE_S):
+            while self.refusals.total() == before:
+                self._news.clear()
+                await self._news.wait()
+
     async def step(self, *, times: int = 1, what: str = "") -> None:
         """Wait until so many more things happened."""
         wanted = self._count(what) + times
@@ -111,6 +133,8 @@ class Stage:
                     self.steps[rest] += 1
                 case "refused":
                     self.refusals[rest.split(" ")[0]] += 1
+                case "tasks":
+                    self.tasks = int(rest)
                 case "webhook":
                     self.genesys.set_webhook(rest)
                 case "died":

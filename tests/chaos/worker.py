@@ -34,6 +34,8 @@ WAYS = ("webmessaging", "openmessaging", "rest-contract")
 AGAIN = RetrySettings(base_s=0.01, cap_s=0.05, max_age_s=3e7)
 #: How long a submitter waits before it asks again what was refused, in seconds.
 REFUSED_S = 0.05
+#: How often it reports, in seconds.
+REPORT_EVERY_S = 0.5
 #: How long it leaves a session alone, in seconds.
 ERRAND_EVERY_S = 0.2
 
@@ -56,6 +58,10 @@ class Order(msgspec.Struct, kw_only=True, omit_defaults=True):
     """After so many he says "done" and ends; None: never."""
     waits: bool = True
     """Whether he waits for the end of a burst before the next one."""
+    pause_s: float = 0.0
+    """Between bursts."""
+    reports: bool = False
+    """It says how many tasks it has, every now and then."""
     guests: int = 3
     """On each way."""
     files: bool = True
@@ -150,6 +156,7 @@ async def main(order: Order) -> None:
     async with wiring(order) as wire:
         say("open")
         telling = asyncio.create_task(tell_steps(wire))
+        reporting = asyncio.create_task(report()) if order.reports else None
         if order.name and order.busy:
             await be_busy(wire, order)
         if order.name:
@@ -158,6 +165,15 @@ async def main(order: Order) -> None:
         else:
             await asyncio.Event().wait()
         telling.cancel()
+        if reporting is not None:
+            reporting.cancel()
+
+
+async def report() -> None:
+    """Say how many tasks there are."""
+    while True:
+        say(f"tasks {len(asyncio.all_tasks())}")
+        await asyncio.sleep(REPORT_EVERY_S)
 
 
 async def submit(wire: GuestWire, order: Order) -> None:
@@ -178,6 +194,7 @@ async def submit(wire: GuestWire, order: Order) -> None:
             await wire.wait_many(tickets)
         number += order.burst
         burst += 1
+        await asyncio.sleep(order.pause_s)
 
 
 async def accepted(wire: GuestWire, drafts: list[Draft]) -> list[Ticket]:
