@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import pathlib
+import socket
+import struct
 from typing import Any
 
 import pytest
@@ -377,3 +379,21 @@ async def test_slow_reader_is_given_up() -> None:
                 genesys.say("x" * 60_000, token="t")
                 await asyncio.sleep(0)
         guest.socket.transport.abort()
+
+
+async def test_who_asks_and_is_gone(caplog: pytest.LogCaptureFixture) -> None:
+    """A client that dies between its upgrade and the answer is no error of ours, and leaves nothing behind."""
+    async with emulator() as genesys:
+        host, port = genesys.url.removeprefix("http://").split(":")
+        asked = (
+            f"GET /v1?deploymentId={genesys.deployment_id} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        for _ in range(20):
+            line = socket.create_connection((host, int(port)))
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            line.sendall(asked.encode())
+            line.close()
+        async with connect(genesys.ws_url + f"?deploymentId={genesys.deployment_id}"):
+            pass
+    assert [record.getMessage() for record in caplog.records if record.name == "aiohttp.server"] == []

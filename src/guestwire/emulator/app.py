@@ -372,6 +372,9 @@ class Emulator:
                 self._sockets[answer.number] = connected
                 self.pump()
                 await self._read(connected)
+        except ConnectionResetError:
+            if not websocket.prepared:
+                return web.Response()  # whoever asked is gone, as one that was killed: nobody reads this
         finally:
             self._sockets.pop(answer.number, None)
             self.world.lost(answer)
