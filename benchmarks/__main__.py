@@ -27,7 +27,7 @@ from benchmarks import (
 def main() -> int:
     """Run those that are named, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ratios beside the goals.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all, seven minutes")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all, twenty minutes")
     parser.add_argument("--guests", type=int, default=idle.GUESTS, metavar="N", help="of idle (default: %(default)s)")
     asked = parser.parse_args()
     known: dict[str, Callable[[], None]] = {

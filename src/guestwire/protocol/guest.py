@@ -207,14 +207,17 @@ class GuestSession:
     @property
     def is_asking(self) -> bool:
         """Whether something of ours that is no message waits for its answer, and keeps messages waiting."""
-        return any(
+        # Asked several times a message, and mostly there is nothing: worth not to begin a generator.
+        return bool(self.unanswered) and any(
             request.kind not in (RequestKind.MESSAGE, RequestKind.TYPING) for request in self.unanswered.values()
         )
 
     @property
     def is_busy(self) -> bool:
         """Whether something of ours waits for its answer. Typing does not count: nobody promises an answer to it."""
-        return any(request.kind is not RequestKind.TYPING for request in self.unanswered.values())
+        return bool(self.unanswered) and any(
+            request.kind is not RequestKind.TYPING for request in self.unanswered.values()
+        )
 
     def send_message(self, part_id: PartId, message: Message, now: float) -> None:
         """Send what `writing.message_of` made of a part. `part_id` becomes the `tracingId`."""
@@ -380,14 +383,16 @@ class GuestSession:
         """When `tick` has to be called at the latest; infinity while there is no connection."""
         if self.state is ConnectionState.CLOSED:
             return float("inf")
-        alive = (
+        at = (
             self._heard_at + self._timing.ping_after_s
             if self._pinged_at is None
             else self._pinged_at + self._timing.dead_after_s
         )
-        deadlines = (request.deadline for request in self.unanswered.values())
-        health = self._health_check_at() if self.may_send_message else float("inf")
-        return min(alive, health, *deadlines)
+        for request in self.unanswered.values():
+            at = min(at, request.deadline)
+        if self._expires_at is not None and self.may_send_message:
+            at = min(at, self._health_check_at())
+        return at
 
     # --- frames ---
 
