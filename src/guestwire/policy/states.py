@@ -57,7 +57,7 @@ MEANINGS: Final[dict[PartEvent, str]] = {
     PartEvent.CRASHED: "the process that sent it died before it knew; found at the next start",
     PartEvent.RESTORED: "the store was made of a backup: it may have been sent since",
     PartEvent.PARK: "a person has to look: the outcome is unknown and at most once is wanted, its content or file "
-    "cannot be read, or another part of its message has ended",
+    "cannot be read, another part of its message has ended, or `retry.poison` wants that in place of giving up",
     PartEvent.GIVE_UP: "refused, out of attempts, or older than `retry.max_age_s`; or its file cannot go",
     PartEvent.TOO_OLD: "older than the caller wanted it to be, and not begun",
     PartEvent.RELEASE: "a person lets it go on",
