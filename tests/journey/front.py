@@ -29,6 +29,7 @@ class Front:
     def __init__(self, to: int) -> None:
         self._to = to
         self._server: asyncio.Server | None = None
+        self._kept: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
         #: What is done to whoever comes, by a name of `TRICKS`; empty: he is let through.
@@ -43,11 +44,24 @@ class Front:
 
     async def open(self, tls: ssl.SSLContext | None = None) -> None:
         """Listen, from the second time on at the same port."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=tls, reuse_address=True)
         self.port = self._server.sockets[0].getsockname()[1]
 
+    async def refuse(self) -> None:
+        """Listen no more, and keep the port: whoever knocks is refused, and nobody else can take it."""
+        await self.shut()
+        self._kept = socket.socket()
+        self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._kept.bind(("127.0.0.1", self.port))
+
     async def shut(self) -> None:
         """Listen no more, and break every line."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
         if self._server is not None:
             self._server.close()
         for task in self._tasks:
