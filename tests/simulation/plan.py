@@ -76,6 +76,8 @@ class Plan(msgspec.Struct, frozen=True):
     slow_disk: float
     same_texts: bool
     """Guests say the same words again."""
+    verbs: tuple[str, ...] = ()
+    """What callers may do; empty: everything that there is."""
 
     @property
     def has_zombies(self) -> bool:
@@ -95,7 +97,8 @@ POINTS = ("before commit", "after commit", "left", "answered", "looked", "opened
 def draw_plan(seed: int) -> Plan:
     """Draw a world."""
     draw = random.Random(f"plan {seed}")  # noqa: S311 - a simulation
-    destinations = _destinations(draw)
+    web, kiosk, app = draw_destinations(draw)
+    destinations = draw.choice(((web,), (web, kiosk), (kiosk,), (kiosk, app), (web, kiosk, app)))
     span_s = draw.choice((8.0, 20.0, 45.0))
     calls = tuple(sorted(draw.uniform(0.0, span_s * 0.9) for _ in range(draw.randint(1, 12))))
     happenings = _happenings(draw, span_s)
@@ -115,7 +118,8 @@ def draw_plan(seed: int) -> Plan:
     )
 
 
-def _destinations(draw: random.Random) -> tuple[Destination, ...]:
+def draw_destinations(draw: random.Random) -> tuple[Destination, ...]:
+    """Draw the limits of all destinations: one with sessions, and two that share a token."""
     retry = RetrySettings(
         max_attempts=draw.choice((3, 5, 8)),
         base_s=0.2,
@@ -149,7 +153,7 @@ def _destinations(draw: random.Random) -> tuple[Destination, ...]:
         )
         for name in ("kiosk", "app")
     )
-    return draw.choice(((web,), (web, kiosks[0]), kiosks[:1], kiosks, (web, *kiosks)))
+    return (web, *kiosks)
 
 
 def _mood(draw: random.Random) -> Mood:

@@ -57,7 +57,11 @@ class Verdict(msgspec.Struct, frozen=True):
     seconds: float
     """Of the world."""
     deaths: int
+    died_at: list[str]
+    """Points at which processes died."""
     events: Counter[str]
+    messages_at: list[float]
+    """When messages reached a gateway."""
 
 
 class _Secrets:
@@ -103,6 +107,7 @@ class World:
         self.relaying: Process | None = None
         self._fence = 0
         self._passed: Counter[str] = Counter()
+        self._met: list[str] = []
         self._workers = 0
         self._lives = 0
         self._over = self._calm = False
@@ -226,6 +231,7 @@ class World:
         self._passed[point] += 1
         if not self._calm and self.plan.kill_at.get(point) == self._passed[point]:
             self.tell("host", f"{process.name} dies {point}")
+            self._met.append(point)
             process.kill()
         return not process.alive
 
@@ -265,7 +271,7 @@ class World:
         """Somebody calls the store."""
         caller = Caller(self, f"caller{number}")
         self.processes.append(caller)
-        names = list(VERBS)
+        names = list(self.plan.verbs or VERBS)
         name = caller.script.choices(names, [VERBS[each][1] for each in names])[0]
         self.tell("call", f"{caller.name}: {name}")
         caller.task = self.loop.create_task(self._called(caller, name))
@@ -339,7 +345,9 @@ class World:
             len(shown),
             self.loop.time(),
             self.deaths,
+            self._met,
             Counter(entry.event for entry in self.journal),
+            sorted(each.at for one in self.gateways.values() for each in one.requests if each.action == "message"),
         )
 
     def close(self) -> None:
