@@ -460,7 +460,7 @@ class Relay(Steering):
                 )
             )
         for entry in result.entries:
-            if entry.event == "part.accepted" and entry.guest_ref in self._lanes:
+            if entry.event == "part.accepted" and entry.guest_ref in self._lanes and "is_ahead" not in entry.detail:
                 self._lanes[entry.guest_ref].anchor = entry.detail["gateway_id"]
         if self._hot:
             self._wake.set()

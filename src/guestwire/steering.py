@@ -442,7 +442,8 @@ class Steering:
             body,
             fresh,
             lambda entity: any(entity.is_called(name) for name in taken),
-            marks_of(body, head.upload_id),
+            # Out of a backup it may have gone under another id than is known here.
+            None if head.blob is not None and head.upload_id is None else marks_of(body, head.upload_id),
             said_at,
             sum(
                 each.copies

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from guestwire import GuestWire, Message, StoreError, Ticket
+from guestwire import Attachment, GuestWire, Message, StoreError, Ticket
 from guestwire.settings import RetrySettings
 from guestwire.store.backup import Manifest, back_up
-from guestwire.store.base import Doubted
+from guestwire.store.base import Doubted, Person
 from guestwire.store.restore import restore
 from guestwire.store.sqlite import SqliteStore
 from guestwire.testing import FakeClock, emulator
@@ -73,6 +73,42 @@ async def test_a_backup_of_the_middle_of_a_run(tmp_path: Path) -> None:
         found = audit(genesys.messages(), journal, told)
         assert (found.violations, found.waiting, found.duplicates) == ([], [], 0)
         assert events_of(journal)["part.possible_duplicate"] == 0
+
+
+async def test_a_file_that_went_since_is_found(tmp_path: Path) -> None:
+    """Under whichever id it went: the backup knows none, and what comes behind it is found as well."""
+    async with emulator(**FAST, limits="off") as genesys:
+        async with wired(genesys, tmp_path / "store", relay="never", pace=False) as wire:
+            told = [
+                await say(wire, f"text {n}", attachments=(Attachment("a.txt", b"%d" % n),) if n % 2 == 0 else ())
+                for n in range(6)
+            ]
+            await asyncio.to_thread(copy_of, wire)
+        async with wired(genesys, tmp_path / "store", pace=False) as wire:
+            assert set(await settled(wire, *told)) == {"accepted"}
+        restore(tmp_path / "backup", tmp_path / "new", now=time.time(), keys=tmp_path / "store" / "keys.db")
+        async with wired(genesys, tmp_path / "new", pace=False) as wire:
+            assert set(await settled(wire, *told)) == {"accepted"}
+        assert inbound(genesys) == [f"text {n}" for n in range(6)]
+
+
+async def test_what_is_sent_again_hides_nothing_behind_it(tmp_path: Path) -> None:
+    """A message that was cancelled since goes out, for the backup cannot know it; those behind it are found."""
+    person = Person("test")
+    async with emulator(**FAST, limits="off") as genesys:
+        async with wired(genesys, tmp_path / "store", relay="never", pace=False) as wire:
+            told = [await say(wire, f"text {n}") for n in range(4)]
+            await asyncio.to_thread(copy_of, wire)
+            await wire.store_write(lambda store: store.cancel(told[0].message_id, person, time.time()))
+        async with wired(genesys, tmp_path / "store", pace=False) as wire:
+            assert await settled(wire, *told[1:]) == ["accepted"] * 3
+        restore(tmp_path / "backup", tmp_path / "new", now=time.time(), keys=tmp_path / "store" / "keys.db")
+        async with wired(genesys, tmp_path / "new", pace=False) as wire:
+            assert await settled(wire, *told) == ["accepted"] * 4
+            after = await say(wire, "after")
+            assert await settled(wire, after) == ["accepted"]
+            assert events_of(await journal_of(wire))["part.possible_duplicate"] == 1
+        assert inbound(genesys) == ["text 1", "text 2", "text 3", "text 0", "after"]
 
 
 async def test_the_auditor_sees_a_backup_that_is_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -49,6 +50,16 @@ def test_only_what_is_newer_than_the_anchor_is_looked_at(anchor: str | None, fre
     """The anchor is found under either of its names; without one everything is fresh."""
     history = [entity(name) for name in "dcba"]
     assert names(after_anchor(history, anchor)) == fresh
+
+
+def test_a_file_of_unknown_id_is_any_file_with_these_words() -> None:
+    """Out of a backup: an entry with a file and the same text; not one with two, none, or other words."""
+    plain, other = entity("a"), msgspec.structs.replace(entity("b", "good bye"), marks=("u1",))
+    two, one = (
+        msgspec.structs.replace(entity(name), marks=marks) for name, marks in (("c", ("u1", "u2")), ("d", ("u3",)))
+    )
+    assert find(P1, PartBody("hello"), [two, other, plain], nobodys, None) is None
+    assert find(P1, PartBody("hello"), [one, two, other, plain], nobodys, None) is one
 
 
 def test_an_entry_without_a_second_name_is_no_anchor_by_accident() -> None:

@@ -81,7 +81,7 @@ def find(
     body: PartBody,
     candidates: Iterable[Entity],
     is_taken: Callable[[Entity], bool],
-    marks: tuple[str, ...] = (),
+    marks: tuple[str, ...] | None = (),
     said_at: float | None = None,
     doubles: int = 0,
 ) -> Entity | None:
@@ -93,7 +93,8 @@ def find(
         body: What was sent.
         candidates: From `after_anchor`, newest first.
         is_taken: Whether an entry already belongs to another part of the guest.
-        marks: Ids of its file and payloads of its answer: what tells it apart beside its text.
+        marks: Ids of its file and payloads of its answer: what tells it apart beside its text. None: it has a file,
+            and nobody knows under which id.
         said_at: The time that went out with it, in seconds since the epoch; None: none did. An entry with another time
             is another message, however equal the words.
         doubles: So many copies of earlier parts with the same words may stand among the candidates and belong to
@@ -112,7 +113,7 @@ def find(
         for entity in reversed(free)
         if is_then(said_at, entity.said_at)
         and entity.part_id is None
-        and entity.marks == marks
+        and (entity.marks == marks if marks is not None else len(entity.marks) == 1)
         and normalized(entity.text or "") == wanted
     ]
     return matches[doubles] if len(matches) > doubles else None

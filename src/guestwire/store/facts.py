@@ -42,7 +42,7 @@ class Facts(Errands, Views):
         row = self._row("part", (change.part_id,))
         if row is None:
             return None  # the tracingId of another client of the same session
-        _, guest_ref, state, attempt, _, gateway_id, channel_message_id, sent_at = row
+        _, guest_ref, state, attempt, _, gateway_id, channel_message_id, sent_at, doubles = row
         accepted = change.accepted
         if PartState(state) in TAKEN_STATES:
             names = (accepted.gateway_id, accepted.channel_message_id)
@@ -68,7 +68,10 @@ class Facts(Errands, Views):
             ),
         )
         anchor = accepted.channel_message_id or accepted.gateway_id
-        self._run("anchor", (anchor, accepted.conversation_id, guest_ref))
+        # Of a restored store several parts of a lane are in check. What was sent again meanwhile stands behind them.
+        is_ahead = bool(doubles) and accepted.source != "history"
+        is_ahead = is_ahead and self._row("others_in_check", (guest_ref, change.part_id)) is not None
+        self._run("anchor", (None if is_ahead else anchor, accepted.conversation_id, guest_ref))
         detail = {
             "attempt": attempt,
             "gateway_id": accepted.gateway_id,
@@ -80,6 +83,8 @@ class Facts(Errands, Views):
         }
         if accepted.conversation_id is not None:
             detail["conversation_id"] = accepted.conversation_id
+        if is_ahead:
+            detail["is_ahead"] = True
         self._note(now, "part.accepted", guest_ref, change.part_id, detail)
         if accepted.source != "echo":  # sessions report none
             self._place_waiting(GuestRef(guest_ref), change.part_id, accepted.gateway_id, now)

@@ -53,7 +53,12 @@ UPDATE messages SET enters_at = NULL WHERE id = ?
 UPDATE parts SET lane_seq = ?1, next_at = ?2, queued_at = ?2, changed_at = ?2 WHERE id = ?3
 
 -- name: part
-SELECT message_id, guest_ref, state, attempt, fence, gateway_id, channel_message_id, sent_at FROM parts WHERE id = ?
+SELECT message_id, guest_ref, state, attempt, fence, gateway_id, channel_message_id, sent_at, possible_duplicates
+FROM parts WHERE id = ?
+
+-- name: others_in_check
+SELECT 1 FROM parts
+WHERE guest_ref = ? AND state IN ('queued', 'sending', 'checking', 'parked') AND state = 'checking' AND id <> ? LIMIT 1
 
 -- name: accept
 UPDATE parts
@@ -140,7 +145,7 @@ UPDATE parts SET state = 'sending', attempt = attempt + 1, fence = ?, sent_at = 
 UPDATE guests SET next_at = ?, priority = ? WHERE guest_ref = ? AND (next_at IS NOT ? OR priority <> ?)
 
 -- name: anchor
-UPDATE guests SET anchor = ?1, conversation_id = coalesce(?2, conversation_id) WHERE guest_ref = ?3
+UPDATE guests SET anchor = coalesce(?1, anchor), conversation_id = coalesce(?2, conversation_id) WHERE guest_ref = ?3
 
 -- name: session
 UPDATE guests SET session_state = ?, session_expires_at = ? WHERE guest_ref = ?
@@ -415,7 +420,7 @@ WHERE p.state IN ('queued', 'sending', 'checking', 'parked') ORDER BY p.seq
 -- name: mistrust
 -- Its tries and its age count from here: whoever tried before was another store.
 UPDATE parts
-SET state = 'checking', next_at = ?1, changed_at = ?1, age_from = ?1, tries_from = attempt, reason = ?2
+SET state = 'checking', next_at = ?1, changed_at = ?1, age_from = ?1, tries_from = attempt, reason = ?2, upload_id = NULL
 WHERE id = ?3
 
 -- name: queued_errands
