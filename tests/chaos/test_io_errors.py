@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 from collections import Counter
@@ -171,3 +172,28 @@ async def test_a_transaction_that_could_not_be_ended_ends_with_the_next(tmp_path
     assert await day.add(intake("web", "ann", "taken"))
     await day.close()
     examine(folder, day.promises)
+
+
+@pytest.mark.parametrize("call", ["mkdir", "open", "write", "fsync", "rename"])
+async def test_a_file_that_cannot_be_kept_is_its_messages_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Files of messages go past SQLite: whichever of their calls fails, the caller is told, and may come again."""
+    day = Day(tmp_path / "store")
+    await day.opening()
+    real, failed = getattr(os, call), 0
+
+    def fail_once(what: Any, *args: Any, **more: Any) -> Any:
+        nonlocal failed
+        path = str(Path(f"/proc/self/fd/{what}").readlink()) if isinstance(what, int) else os.fspath(what)
+        if "/blobs" in path and not failed:
+            failed += 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(what, *args, **more)
+
+    monkeypatch.setattr(os, call, fail_once)
+    assert await day.add(intake("web", "ann", "a file", content=b"x" * 100)) == []
+    assert (failed, day.refusals[-1].code) == (1, "GW-S020")
+    assert await day.add(intake("web", "ann", "a file", content=b"x" * 100))
+    await day.close()
+    examine(day.path, day.promises)
