@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import apsw
 import apsw.ext
+import msgspec
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
 
 from guestwire.errors import StoreError
-from guestwire.model import GatewayMessageId, GuestKey, Reply, SessionChanged, SessionState
-from guestwire.store.base import Confirm, Hear, Requeue, Suspect
+from guestwire.model import (
+    RECEIPT_STATES,
+    GatewayMessageId,
+    GuestKey,
+    GuestRef,
+    PartId,
+    Receipt,
+    Reply,
+    SessionChanged,
+    SessionState,
+    Ticket,
+)
+from guestwire.store.base import Confirm, Head, Hear, Intake, Requeue, Step, StepResult, Suspect
+from guestwire.store.connection import Row
 from guestwire.store.folder import Folder, statements
 from guestwire.store.sqlite import SqliteStore
 from guestwire.testing.machine import StoreMachine
@@ -327,13 +342,15 @@ def _steps(plan: apsw.ext.QueryPlan) -> Iterator[apsw.ext.QueryPlan]:
 class SqliteMachine(StoreMachine):
     """Any interleaving of the verbs of this store."""
 
+    kind: type[SqliteStore] = SqliteStore
+
     def __init__(self) -> None:
         self.place = tempfile.TemporaryDirectory()
         super().__init__()
 
     def open_store(self) -> SqliteStore:
         """Open it again, in a folder of this machine's own."""
-        store = SqliteStore(Folder(Path(self.place.name) / "store"), min_free_disk_mb=0)
+        store = self.kind(Folder(Path(self.place.name) / "store"), min_free_disk_mb=0)
         # No machine loses its power here, and thousands of syncs would only take time.
         store._db.execute("PRAGMA synchronous=OFF").fetchall()
         return store
@@ -344,5 +361,95 @@ class SqliteMachine(StoreMachine):
         self.place.cleanup()
 
 
+EXAMPLES = 2_000 if os.environ.get("GUESTWIRE_EXAMPLES") == "long" else 40
+
 TestLanes = SqliteMachine.TestCase
-TestLanes.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestLanes.settings = settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None)
+
+
+# --- what the machine sees ---
+
+
+class ForgetsARow(SqliteStore):
+    """A change of state without its journal row."""
+
+    def _note(self, now: float, event: str, *what: Any) -> int:
+        return 0 if event == "part.requeued" else super()._note(now, event, *what)
+
+
+class OrdersByRowId(SqliteStore):
+    """The head of a lane is what was stored first, and not what entered first."""
+
+    def _row(self, name: str, values: Row) -> Row | None:
+        if name == "head":
+            return self._db.execute(statements()[name].replace("BY lane_seq", "BY seq"), values).fetchone()
+        return super()._row(name, values)
+
+
+class PassesErrands(SqliteStore):
+    """A message goes before what was asked for earlier."""
+
+    def _row(self, name: str, values: Row) -> Row | None:
+        return None if name == "errand_before" else super()._row(name, values)
+
+
+class WaitsForNoFile(SqliteStore):
+    """A message goes before its file."""
+
+    def _head(self, guest_ref: GuestRef, *, with_body: bool = False) -> Head | None:
+        head = super()._head(guest_ref, with_body=with_body)
+        return None if head is None else msgspec.structs.replace(head, blob=None)
+
+
+class KnowsNoFence(SqliteStore):
+    """A relay that was replaced has its say."""
+
+    def step(self, step: Step, *, fence: int, now: float) -> StepResult:
+        """As if it were the newest."""
+        return super().step(step, fence=int(self._meta("boot")), now=now)
+
+
+class HoldsNothingBack(SqliteStore):
+    """A batch enters while it is being stored."""
+
+    def add(self, intakes: Sequence[Intake], now: float, *, held_by: str | None = None) -> list[Ticket]:
+        """As if nothing held it."""
+        return super().add(intakes, now)
+
+
+class TakesReceiptsAsTheyCome(SqliteStore):
+    """The last receipt wins, and not the one that says most."""
+
+    def _apply_receipt(self, guest_ref: GuestRef, part_id: PartId, receipt: Receipt, now: float) -> None:
+        state = RECEIPT_STATES.get(receipt.status.lower())
+        if state is not None:
+            self._run("received", (state.value, now, None, part_id))
+            self._note(now, f"part.{state.value}", guest_ref, part_id, {})
+
+
+CARELESS = (
+    ForgetsARow,
+    OrdersByRowId,
+    PassesErrands,
+    WaitsForNoFile,
+    KnowsNoFence,
+    HoldsNothingBack,
+    TakesReceiptsAsTheyCome,
+)
+
+
+@pytest.mark.parametrize("careless", CARELESS)
+def test_the_machine_sees_what_a_careless_store_does(careless: type[SqliteStore]) -> None:
+    """One mistake in one verb, and some interleaving shows it."""
+    machine = type("CarelessMachine", (SqliteMachine,), {"kind": careless})
+    # Found, and not made small; the same way each time.
+    tried = settings(
+        max_examples=200,
+        stateful_step_count=40,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+    )
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(machine, settings=tried)
