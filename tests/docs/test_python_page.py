@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import inspect
 import re
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -144,6 +145,21 @@ async def sign_in(scene: Scene, snippet: str) -> str:
     return str((await scene.wire.guests.show("42")).is_signed_in)
 
 
+async def suite(scene: Scene, snippet: str) -> str:
+    """It is collected and run by a pytest that knows nothing but the plugin."""
+    mine = (
+        "from guestwire.store.folder import Folder\n"
+        "from guestwire.store.sqlite import SqliteStore\n\n"
+        "def MyStore(path):\n    return SqliteStore(Folder(path), min_free_disk_mb=0)\n\n"
+    )
+    await asyncio.to_thread(Path("test_mine.py").write_text, mine + snippet)
+    command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "lane_keeps_the_order or reply")
+    process = await asyncio.create_subprocess_exec(*command, "test_mine.py", stdout=asyncio.subprocess.PIPE)
+    shown, _ = await process.communicate()
+    found = re.search(r"\d+ passed", shown.decode())
+    return found[0] if found else shown.decode()
+
+
 async def heard(scene: Scene, **what: Any) -> None:
     """The agent says something, and it has arrived."""
     after = await scene.wire.store_read(lambda store: store.journal_seq())
@@ -167,6 +183,7 @@ PLAYS: dict[tuple[str, int], tuple[Callable[[Scene, str], Awaitable[str]], str, 
     ("Files", 1): (fetch, "label.txt text/plain 2\n", ""),
     ("Guests", 0): (guests, r"42 live True 1 0\n", ""),
     ("Deciding about messages", 0): (decide, r"\(.*\) \(.*\)\n", ""),
+    ("A store or a transport of your own", 0): (suite, "", "2 passed"),
     ("Signing in", 0): (sign_in, "", "True"),
     ("Transcript", 0): (print_replies, r".* accepted hello\n.* Human It is on its way\.\n", ""),
 }

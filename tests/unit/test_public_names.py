@@ -34,3 +34,18 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     code = f"import sys, guestwire; print([name for name in {heavy.split()!r} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert found.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("guestwire.testing", "pytest hypothesis pytest_asyncio aiohttp"),
+        ("guestwire.testing.stores", "hypothesis pytest_asyncio"),
+        ("guestwire.testing.transports", "hypothesis pytest_asyncio"),
+    ],
+)
+def test_what_is_for_tests_asks_for_no_more_than_it_needs(module: str, absent: str) -> None:
+    """A clock or a scripted transport needs no test runner, and a suite for pytest no other tool."""
+    code = f"import sys, {module}; print([name for name in {absent.split()!r} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert found.strip() == "[]"
