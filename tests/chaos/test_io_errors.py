@@ -89,12 +89,16 @@ async def test_no_failing_call_takes_back_a_promise(tmp_path: Path, piece: int) 
     """Each is answered with an error of the store's own; what was promised is there, and nothing by halves."""
     calls = await count_calls(tmp_path / "sound")
     faults = points(calls, POINTS)[piece::SLICES][: POINTS // SLICES]
-    hit = 0
     for number, fault in enumerate(faults):
         folder, copy = tmp_path / f"{number}", tmp_path / f"{number}-killed"
         with failing_disk(folder) as disk:
             day = await live_through(disk, folder, fault)
-            hit += bool(disk.failures)
+            while not disk.failures:
+                # Names are random, and so is how many pages are looked at: the last calls of a kind may be missing.
+                fault = fault._replace(nth=max(1, fault.nth * 2 // 3))  # noqa: PLW2901
+                await day.close()
+                shutil.rmtree(folder)
+                day = await live_through(disk, folder, fault)
             # As after a kill: what the process had not closed stands in the log.
             shutil.copytree(folder, copy)
             await day.close()
@@ -105,8 +109,6 @@ async def test_no_failing_call_takes_back_a_promise(tmp_path: Path, piece: int) 
                 error.add_note(f"after {fault} in '{path}'; told: {day.refusals}")
                 raise
             shutil.rmtree(path)
-    # Names are random, and so is the number of pages that are looked at: the last calls of a kind may be missing.
-    assert hit >= len(faults) * 0.95
 
 
 async def test_every_kind_of_call_has_its_faults(tmp_path: Path) -> None:
