@@ -73,6 +73,7 @@ docs: $(VENV)/.dev ## Make the generated pages anew
 	$(BIN)/python -m tests.wire.parity
 	$(BIN)/python -m tests.docs.test_licences
 	$(BIN)/python -m tests.docs.outcomes_page
+	$(BIN)/python -m tests.docs.guarantees_page
 
 lock: $(VENV)/.dev ## Pin what pyproject.toml asks for, with hashes
 	$(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 \

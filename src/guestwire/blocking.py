@@ -30,6 +30,7 @@ from guestwire.errors import ConfigError
 from guestwire.guests import Guests
 from guestwire.messages import Messages
 from guestwire.model import Draft, JournalEntry, ReceivedFile, Reply, Ticket
+from guestwire.net import mind_loop
 from guestwire.receiving import WebhookAnswer
 from guestwire.store.base import PartView
 
@@ -50,6 +51,7 @@ class _Worker:
     def __init__(self, make: Callable[[], client.GuestWire]) -> None:
         self.pid = os.getpid()
         self.loop = asyncio.new_event_loop()
+        mind_loop(self.loop)
         self._thread = threading.Thread(target=self.loop.run_forever, name="guestwire-loop", daemon=True)
         self._thread.start()
         try:

@@ -268,7 +268,7 @@ def main() -> int:
                 "suite": figure.what,
                 "figure": figure.figure,
                 "goal": figure.goal or "–",
-                "held": figure.holds is not False,
+                "held": figure.holds,
             }
             for figure in figures
         ],

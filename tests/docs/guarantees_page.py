@@ -2,7 +2,7 @@
 Makes what docs/guarantees.md takes from elsewhere. Run it as `python -m tests.docs.guarantees_page`.
 
 The diagram is that of the table in the code, the fault matrix is counted in docs/faults.md, and the figures are those
-of docs/long_run.json, which `make soak` writes.
+of docs/long_run.json: a copy of the `.soak/soak-report.json` that `make soak` writes.
 """
 
 from __future__ import annotations
@@ -61,10 +61,8 @@ def figures() -> str:
         "| suite | figure | goal | held |",
         "| --- | --- | --- | --- |",
     ]
-    lines += [
-        f"| {row['suite']} | {row['figure']} | {row['goal']} | {'yes' if row['held'] else '**no**'} |"
-        for row in run["rows"]
-    ]
+    words = {True: "yes", False: "**no**", None: "–"}
+    lines += [f"| {row['suite']} | {row['figure']} | {row['goal']} | {words[row['held']]} |" for row in run["rows"]]
     return "\n".join([*lines, ""])
 
 

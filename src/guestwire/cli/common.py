@@ -199,6 +199,8 @@ def run(main: Callable[[], Coroutine[Any, Any, T]], *, interrupted: str = "") ->
     """
     import asyncio
 
+    from guestwire.net import mind_loop
+
     try:
         import uvloop
 
@@ -206,6 +208,7 @@ def run(main: Callable[[], Coroutine[Any, Any, T]], *, interrupted: str = "") ->
     except ImportError:
         factory = None
     with asyncio.Runner(loop_factory=factory) as runner:
+        mind_loop(runner.get_loop())
         results = runner.run(_interruptible(main, interrupted))
     if not results:
         raise KeyboardInterrupt
