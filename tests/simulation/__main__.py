@@ -19,10 +19,14 @@ def main() -> int:
     if args.seed is None and args.seeds is None:
         parser.error("name a seed, or --seeds")
     low, _, high = (args.seeds or f"{args.seed}-{args.seed + 1}").partition("-")
-    failed = 0
+    failed = done = 0
     began = time.process_time()
     for seed in range(int(low), int(high)):
-        verdict = simulate(seed, with_story=args.verbose)
+        try:
+            verdict = simulate(seed, with_story=args.verbose)
+        except KeyboardInterrupt:
+            break
+        done += 1
         for line in verdict.story:
             print(line)
         failed += bool(verdict.wrong)
@@ -33,7 +37,7 @@ def main() -> int:
             )
         for wrong in verdict.wrong:
             print(f"  {wrong}")
-    print(f"{int(high) - int(low)} worlds, {failed} wrong, {time.process_time() - began:.1f} s", file=sys.stderr)
+    print(f"{done} worlds, {failed} wrong, {time.process_time() - began:.1f} s", file=sys.stderr)
     return 1 if failed else 0
 
 
