@@ -14,10 +14,10 @@ import pytest
 
 from guestwire import Ticket, steering
 from guestwire.emulator.app import Emulator
-from guestwire.model import JournalEntry, Outcome, Unknown
+from guestwire.model import GuestRef, JournalEntry, Outcome, PartId, Unknown
 from guestwire.policy.retry import Decision, Retry, decide
 from guestwire.testing import emulator
-from tests.journey.auditor import audit
+from tests.journey.auditor import audit, relays
 from tests.journey.kit import FAST, PATIENCE_S, journal_of, say, settled, wired
 
 ROOT = Path(__file__).parents[2]
@@ -122,3 +122,26 @@ def test_the_auditor_sees_what_is_lost_and_what_is_out_of_order() -> None:
     assert found.lost == ["p2"]
     assert found.disorder == ["p0"]
     assert audit(shown, [], told).lost == ["p0", "p1", "p2"]
+
+
+def test_the_auditor_sees_two_relays() -> None:
+    """Negative control: a fence that comes twice, and two parts of one guest on their way together, are named."""
+    started = [JournalEntry(n, 0.0, "relay.started", None, None, {"fence": fence}) for n, fence in enumerate((1, 2, 2))]
+    assert relays(started[:2]) == []
+    assert relays(started) == ["fence 2 after 2"]
+    ann = GuestRef("g")
+    sent, other = (JournalEntry(n, 0.0, "part.sending", ann, PartId(f"p{n}"), {"attempt": 1}) for n in (1, 2))
+    taken = JournalEntry(3, 0.0, "part.accepted", ann, PartId("p1"), {})
+    assert relays([sent, taken, other]) == []
+    assert relays([sent, other]) == ["part p2 begun while p1 was on its way"]
+
+
+def test_a_copy_that_does_not_say_its_attempt_needs_a_doubt_as_well() -> None:
+    """Negative control: over REST no attempt travels along; two copies are explained by a doubt on record, not else."""
+    ticket = msgspec.convert({"message_id": "m", "part_ids": ["p"], "guest_ref": "g"}, Ticket)
+    shown = [{"direction": "Inbound", "metadata": {"id": "p"}, "tracing_id": None}] * 2
+    events = ("part.sending", "part.checking", "part.possible_duplicate", "part.sending", "part.accepted")
+    journal = [JournalEntry(n, 0.0, event, None, PartId("p"), {"attempt": 1}) for n, event in enumerate(events)]
+    assert audit(shown, journal, [ticket]).violations == []
+    assert audit(shown, [journal[0], journal[-1]], [ticket]).unexplained == ["p"]
+    assert audit([*shown, shown[0]], journal, [ticket]).unexplained == ["p"]
