@@ -220,6 +220,25 @@ def run_suite(path: str, seconds: float) -> Figure:
     return Figure(path, words, "0 failed", holds)
 
 
+def counted() -> list[Figure]:
+    """What the suites wrote down of themselves, as far as they came to the end of a story."""
+    path = OUT / "figures.jsonl"
+    told = [msgspec.json.decode(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+    kills = [each for each in told if each["what"] == "kills"]
+    points = [each for each in told if each["what"] == "points"]
+    figures = []
+    if kills:
+        number = sum(each[who] for each in kills for who in ("relay", "early", "submitter", "link"))
+        left = sum(each["left_sending"] for each in kills)
+        wrong = sum(each["violations"] for each in kills)
+        words = f"{number} in {len(kills)} stores; {left} messages were on their way; {wrong} violations"
+        figures.append(Figure("kills at random instants", words, "0 violations", wrong == 0))
+    if points:
+        met = sum(each["met"] for each in points)
+        figures.append(Figure("deaths at named points", f"{met} in {len(points)} stores", "0 violations", True))
+    return figures
+
+
 def counts(report: Path) -> tuple[int, int]:
     """Return how many tests a report tells of, and how many of them failed."""
     if not report.exists():
@@ -256,6 +275,7 @@ def main() -> int:
         else:
             figures.append(Figure(path, "not run: no time was left", "0 failed", None))
         sys.stderr.write(f"{figures[-1].what}: {figures[-1].figure}\n")
+    figures += counted()
     written: dict[str, Any] = {
         "command": f"make soak MINUTES={minutes:g}",
         "commit": subprocess.run(
