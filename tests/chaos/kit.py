@@ -155,6 +155,11 @@ class Stage:
         async with wiring(self.order(**changes)) as wire, asyncio.timeout(PATIENCE_S):
             await wire.wait_many([ticket for _, ticket in self.told.values()])
 
+    async def accepted(self) -> None:
+        """Wait until everything that callers were told of up to now has come to its end."""
+        async with wiring(self.order(relay="never")) as wire, asyncio.timeout(PATIENCE_S):
+            await wire.wait_many([ticket for _, ticket in self.told.values()])
+
     async def journal(self) -> list[JournalEntry]:
         """All of it."""
         async with wiring(self.order(relay="never")) as wire:

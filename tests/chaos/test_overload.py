@@ -146,15 +146,13 @@ async def test_a_disk_that_is_nearly_full(tmp_path: Path, disk: Path) -> None:
         await made.start(name="tom", relay="never", burst=60, waits=False, min_free_disk_mb=4)
         await made.step(what="part.accepted", times=20)
         ballast = fill(disk, leave=2_500_000)
-        accepted = made.steps["part.accepted"]
         await refused(made, "GW-S021", 2)
         cli = command_line(made, tmp_path)
         said = await asyncio.to_thread(
             cli, "send", "--to", "webmessaging", "--guest", "1", "x", GUESTWIRE_STORE__MIN_FREE_DISK_MB="4"
         )
         assert (said.code, "[GW-S021]" in said.err) == (4, True)
-        await made.step(what="part.accepted", times=5)  # what is queued goes on being sent
-        assert made.steps["part.accepted"] > accepted
+        await made.accepted()  # what is queued goes on being sent
         ballast.unlink()
         await made.step(what="part.queued", times=20)
         await made.forget()
@@ -223,7 +221,7 @@ async def test_too_few_files(tmp_path: Path) -> None:
     async with stage(tmp_path, ("webmessaging",)) as made:
         relay = await made.start(max_files=40, patience={"linger_s": 0.2})
         await made.start(name="sue", relay="never", guests=30, burst=30, files=False)
-        await made.step(what="part.accepted", times=60)
+        await made.step(what="part.accepted", times=10)
         await made.kill(relay)
         await made.start()
         await made.step(what="part.accepted", times=60)

@@ -93,7 +93,7 @@ async def die_at(points: Sequence[str], folder: Path, draw: random.Random) -> No
                 nth = 1 if point in ONCE or not LONG else draw.randrange(1, 5)
                 child = await made.start(name="sue", busy=True, point=point, nth=nth, patience=PATIENCE, burst=12)
                 await made.ended(child)
-                assert made.died_at[-1:] == [point]
+                assert made.died_at[-1:] == [point], made.broken
                 found, _ = await made.audit()
                 # What was accepted and could not be told any more is a stranger, until the next one submits it again.
                 wrong = [*found.lost, *found.unexplained, *found.disorder]
