@@ -164,7 +164,7 @@ async def reload(wire: GuestWire, where: Place, again: Callable[[], Place], supe
         if error.hint:
             show.say(f"  {show.printable(error.hint)}")
         await _note(wire, "config.refused", {"code": error.code, "reason": error.message})
-        supervisor.tell("READY=1")
+        supervisor.started()
         return where
     changes = wire.reconfigure(_destinations(new), new.loaded.settings.relay) + _others(where, new)
     if changes.live:
@@ -174,7 +174,7 @@ async def reload(wire: GuestWire, where: Place, again: Callable[[], Place], supe
     if changes == Changes():
         show.say("the settings are what they were")
     await _note(wire, "config.reloaded", {"changed": list(changes.live), "restart": list(changes.restart)})
-    supervisor.tell("READY=1")
+    supervisor.started()
     before = where.loaded.settings
     in_force = msgspec.structs.replace(new.loaded.settings, store=before.store, sinks=before.sinks)
     return msgspec.structs.replace(new, loaded=msgspec.structs.replace(new.loaded, settings=in_force))

@@ -38,14 +38,21 @@ class Supervisor:
             return None
         return self._watchdog_us / 2_000_000
 
-    def tell(self, *lines: str) -> None:
-        """Send one notification. A supervisor that does not listen is its own trouble, not ours."""
+    def tell(self, *lines: str) -> bool:
+        """
+        Send one notification. A supervisor that does not listen is its own trouble, not ours.
+
+        Returns:
+            Whether it went out; a queue that is full takes nothing.
+        """
         if self._address is None:
-            return
+            return False
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             # A full queue must not hold the loop.
             sender.setblocking(False)
             sender.sendto("\n".join(lines).encode(), self._address)
+            return True
+        return False
 
     def status(self, text: str) -> None:
         """Tell how it goes, where that has changed."""
@@ -54,13 +61,13 @@ class Supervisor:
             self.tell(f"STATUS={text}")
 
     def started(self) -> None:
-        """It is at work; told once."""
+        """It is at work; told until that has gone out."""
         if not self._started:
-            self._started = True
-            self.tell("READY=1")
+            self._started = self.tell("READY=1")
 
     def reloading(self) -> None:
-        """New settings are being read; `tell` of ``READY=1`` ends that."""
+        """New settings are being read; `started` ends that."""
+        self._started = False
         self.tell("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000}")
 
 
