@@ -31,7 +31,7 @@ from guestwire.model import (
     SessionState,
     Ticket,
 )
-from guestwire.store.base import Confirm, Head, Hear, Intake, Requeue, Step, StepResult, Suspect
+from guestwire.store.base import Confirm, Head, Hear, Intake, Requeue, Step, StepResult, Store, Suspect
 from guestwire.store.connection import Row
 from guestwire.store.folder import Folder, statements
 from guestwire.store.sqlite import SqliteStore
@@ -337,6 +337,19 @@ def _steps(plan: apsw.ext.QueryPlan) -> Iterator[apsw.ext.QueryPlan]:
     yield plan
     for step in plan.sub or ():
         yield from _steps(step)
+
+
+#: Of this store's own files: what is restored, what is over.
+UPKEEP = {"doubt", "find_old", "forget", "late_readers", "pass_over"}
+
+
+def test_the_protocol_of_stores_has_every_verb() -> None:
+    """Whoever builds another store finds in one place what the relay, the client and people ask of it."""
+
+    def verbs(kind: type) -> set[str]:
+        return {name for name in dir(kind) if not name.startswith("_")}
+
+    assert verbs(SqliteStore) - UPKEEP == verbs(Store)
 
 
 class SqliteMachine(StoreMachine):

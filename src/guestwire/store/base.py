@@ -541,6 +541,9 @@ class Store(Protocol):
     def cursor(self, sink: str) -> tuple[int, set[int]]:
         """Return up to where a sink has acknowledged everything, and what it has acknowledged beyond."""
 
+    def know_reader(self, sink: str) -> None:
+        """Keep what a reader has not read yet, though he has acknowledged nothing so far."""
+
     def acknowledge(self, sink: str, seq: int) -> None:
         """A sink has dealt with one reply. The cursor moves on as soon as nothing before it is missing."""
 
@@ -697,7 +700,7 @@ class Store(Protocol):
         """Return guests, the last active ones first."""
 
     def transcript(self, guest: GuestRef) -> list[Line]:
-        """Return what was said both ways, in the order in which it happened here."""
+        """Return what was said both ways, in the order in which it happened here; what is not kept has no content."""
 
     def last_reply(self) -> int:
         """The number of the newest reply; 0 where there is none."""
