@@ -4,6 +4,9 @@ A disk that fails when it is told to: a VFS of SQLite's, between the store and t
 It is the process's default while it is mounted, so that the product opens its files as it always does. Only files of
 one folder are touched. The shared memory of a WAL goes past it: SQLite's interface for it cannot be reached from
 Python, and nothing in it outlives a process.
+
+It is harder than a real disk in one thing: what SQLite forgives (a checkpoint after a commit that fails, a close) apsw
+raises all the same, so that a caller may be told that something failed which is on disk.
 """
 
 from __future__ import annotations
