@@ -47,7 +47,10 @@ def points(calls: Counter[Place], wanted: int) -> list[Fault]:
                 nth = 1 + (number * count // share + turn * 7) % count
                 errors = ERRORS[place.call]
                 lasting, everywhere = LASTING[(turn + number) % len(LASTING)]
-                faults.append(Fault(place, nth, errors[(turn + number) % len(errors)], lasting, everywhere))
+                error = errors[(turn + number) % len(errors)]
+                if error == "SQLITE_BUSY":
+                    lasting = min(lasting, 5)  # SQLite waits between its tries, in real time
+                faults.append(Fault(place, nth, error, lasting, everywhere))
     return faults
 
 
