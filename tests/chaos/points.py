@@ -204,7 +204,7 @@ def _arm_files(passed: Callable[[str], None]) -> None:
 
     blobs.os = Os()  # type: ignore[assignment, attr-defined]
     _around(pathlib.Path, "rename", _nothing, lambda: passed("blob renamed"))
-    _around(blobs.Blobs, "_sync_folder", _nothing, lambda: passed("blob in the folder"))
+    _around(blobs, "sync_folder", _nothing, lambda: passed("blob in the folder"))
     _around(Vault, "_remember", _nothing, lambda: passed("key made"))
     _around(Vault, "add", _nothing, lambda: passed("key kept"))
 
