@@ -182,7 +182,7 @@ class Steering:
         now = self._clock.now()
         lane.route.recent.note(type(outcome).__name__.lower(), now)
         lane.route.place_freed()
-        if isinstance(outcome, Throttled):
+        if isinstance(outcome, Throttled) and outcome.retry_after_s:  # else it was turned back here
             self._pause_scope(lane, outcome, now)
         self._mind(lane, outcome, now)
         if isinstance(outcome, Accepted) and outcome.conversation_id is not None:

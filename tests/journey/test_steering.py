@@ -318,3 +318,21 @@ async def test_a_replay_goes_out_beside_what_waits(tmp_path: Path) -> None:
         replay = msgspec.structs.replace(ticket, message_id=done.replay, part_ids=done.parts)
         assert await settled(made, [replay]) == [PartState.ACCEPTED]
         assert [attempt.body.text for attempt in made.transport.visible] == ["twice"]
+
+
+async def test_what_was_turned_back_here_costs_nothing(tmp_path: Path) -> None:
+    """Nothing left, so no attempt is spent, no window gets smaller, and nobody thinks the worse of the destination."""
+
+    def script(transport: ScriptedTransport, attempt: Attempt) -> Outcome:
+        if len(transport.sent) < 30:
+            return Throttled("session", 0.0, "the session was not free any more")
+        return transport.show(attempt)
+
+    async with bench(tmp_path, script, trip_after=2, max_attempts=3) as made:
+        pace = Pace([Limit("messages_per_s", 1000, 1.0)])
+        made.relay.routes["web"].pace = pace
+        (ticket,) = await made.submit(("1", "hello"))
+        assert await settled(made, [ticket]) == [PartState.ACCEPTED]
+        assert made.transport.sent[-1].number == 1
+        assert pace.room((("messages_per_s", ticket.guest_ref),), made.clock.now()) == 1000
+        assert await journal(made, "destination.tripped") == []

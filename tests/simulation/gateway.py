@@ -244,7 +244,7 @@ class WireTransport:
         guest = attempt.guest_ref
         if not self.is_ready(guest):
             self.not_sent(attempt)
-            self.say(Attempted(guest, attempt.part_id, Failed("the connection was lost before sending")))
+            self.say(Attempted(guest, attempt.part_id, Throttled("session", 0.0, "the session was not free any more")))
             return
         if guest in self.unanswered:
             world.wrong(f"I4 two parts of {guest} on their way at once")

@@ -879,7 +879,7 @@ def test_any_body_is_read(body: bytes) -> None:
             assert len(status) <= 40
             assert name is not None or ours is not None
         case seconds:
-            assert 0 < seconds < 600
+            assert 0 <= seconds < 600  # none: the agent has stopped
 
 
 @requires_oracle

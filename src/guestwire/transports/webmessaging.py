@@ -8,7 +8,7 @@ import asyncio
 
 from picows import WSCloseCode
 
-from guestwire.model import CaughtUp, Errand, Failed, GuestRef
+from guestwire.model import CaughtUp, Errand, Failed, GuestRef, Throttled
 from guestwire.protocol.reading import DeploymentConfig
 from guestwire.protocol.states import ConnectionState
 from guestwire.protocol.writing import message_of
@@ -95,8 +95,10 @@ class WebMessagingTransport(Sessions):
         """Write one message. Its echo, its error, a lost socket or the time-out answer it."""
         line = self._lines.get(attempt.guest_ref)
         if line is None or not self.is_ready(attempt.guest_ref):
-            # The socket was lost while the attempt was being written ahead: nothing left this process.
-            self._emit(Attempted(attempt.guest_ref, attempt.part_id, Failed("the connection was lost before sending")))
+            # The socket was lost, or a key asked for, while the attempt was being written ahead: nothing has left, so
+            # it costs no attempt, and says nothing of the destination.
+            outcome = Throttled("session", 0.0, "the session was not free any more")
+            self._emit(Attempted(attempt.guest_ref, attempt.part_id, outcome))
             return
         now = self.clock.now()
         line.slots.append(self._pace.take(line.keys("messages_per_s"), now))
