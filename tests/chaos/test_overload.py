@@ -67,12 +67,15 @@ async def slow_line(url: str, bytes_per_s: int) -> AsyncIterator[str]:
     lines: set[asyncio.Task[None]] = set()
 
     async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pause_s: float) -> None:
-        with contextlib.suppress(OSError):
+        try:
             while data := await reader.read(1024):
                 writer.write(data)
                 await writer.drain()
                 await asyncio.sleep(pause_s * len(data))
-        writer.close()
+        except OSError:
+            pass
+        finally:
+            writer.close()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         back, forth = await asyncio.open_connection(place.hostname, place.port)

@@ -107,13 +107,11 @@ def checks_s(count: int, *, per_min: int | None, requests: int, settle_s: float)
     be absent only after two looks, each after a pause.
 
     Args:
-        count: How many.
+        count: How many need such requests; those that have a connection need none.
         per_min: The bound, for all of them together; None: there is none.
         requests: How many each of them takes.
         settle_s: The pause before each look, in seconds.
     """
-    if not count:
-        return 0.0
     return 2 * settle_s + (0.0 if per_min is None else 60.0 * count * requests / per_min)
 
 

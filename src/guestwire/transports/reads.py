@@ -108,7 +108,8 @@ class Reads:
             answer = await read_once(
                 way.destination.config_url, tls=way.tls, proxy=way.proxy, timeout_s=CONFIG_PATIENCE_S
             )
-        except (Unreachable, RuntimeError) as error:  # RuntimeError: no thread can be had at the interpreter's end
+        except (Unreachable, RuntimeError, OSError) as error:
+            # No thread can be had at the interpreter's end, and none without a file to import what starts threads.
             self._tell(str(error))
             return None
         config = answer.json() if answer.status == 200 else None

@@ -58,7 +58,7 @@ FROM parts WHERE id = ?
 
 -- name: others_in_check
 SELECT 1 FROM parts
-WHERE guest_ref = ? AND state IN ('queued', 'sending', 'checking', 'parked') AND state = 'checking' AND id <> ? LIMIT 1
+WHERE guest_ref = ? AND ended_at IS NULL AND state = 'checking' AND id <> ? LIMIT 1
 
 -- name: accept
 UPDATE parts
@@ -131,7 +131,7 @@ SELECT g.value, p.id, p.state, p.attempt, p.next_at, p.queued_at, p.changed_at, 
 FROM json_each(?) g
 CROSS JOIN parts p ON p.seq = (
     SELECT seq FROM parts
-    WHERE guest_ref = g.value AND lane_seq IS NOT NULL AND state IN ('queued', 'sending', 'checking', 'parked')
+    WHERE guest_ref = g.value AND lane_seq IS NOT NULL AND ended_at IS NULL
     ORDER BY lane_seq LIMIT 1)
 CROSS JOIN messages m ON m.id = p.message_id
 
