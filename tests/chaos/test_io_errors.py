@@ -28,9 +28,9 @@ from tests.chaos.failing import ERRORS, FailingDisk, Fault, Place, failing_disk
 #: A connection that could not be closed is closed by the collector, which has nobody to tell that it fails again.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-#: Fault points per run of this file, in slices that several processes can share.
-SLICES = 8
+#: Fault points per run of this file, in slices that several processes can share, and that end where time is short.
 POINTS = 10_000 if os.environ.get("GUESTWIRE_EXAMPLES") == "long" else 200
+SLICES = POINTS // 25
 #: How long a disk fails: once, for some calls of the same kind, for some of every kind.
 LASTING = ((0, False), (0, False), (5, False), (40, True))
 

@@ -24,8 +24,8 @@ from guestwire.store.sqlite import SqliteStore
 from tests.chaos.day import Day, Promise, examine, intake
 from tests.chaos.power import MODES, Mode, Model, Promised, Record, Sync, SyncFolder, Write
 
-SLICES = 4
 CUTS = 5_000 if os.environ.get("GUESTWIRE_EXAMPLES") == "long" else 100
+SLICES = CUTS // 25
 
 
 class Cut(NamedTuple):
