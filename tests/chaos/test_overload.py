@@ -162,17 +162,17 @@ async def test_a_disk_that_is_nearly_full(tmp_path: Path, disk: Path) -> None:
         await complete(made, "sue", "tom", burst=60)
 
 
-async def test_a_disk_that_is_full(disk: Path) -> None:
-    """Not a byte is left: a new process says so and ends; with room, whoever was there goes on by himself."""
+async def test_a_disk_that_is_full(tmp_path: Path, disk: Path) -> None:
+    """Not a byte is left: nothing is accepted, and one can look; with room, everybody goes on by himself."""
     async with stage(disk / "store", ("webmessaging",)) as made:
         await made.start()
         await made.start(name="sue", relay="never")
         await made.step(what="part.accepted", times=20)
         ballast = fill(disk, leave=0)
-        late = await made.start(name="tom", relay="never")
-        assert not await made.ended(late)
-        assert [said.split(" ")[0] for said in made.broken] == ["GW-S020"]
-        made.broken.clear()
+        await made.start(name="tom", relay="never")
+        await refused(made, "GW-S020", 1)
+        said = await asyncio.to_thread(command_line(made, tmp_path), "status", "--to", "webmessaging")
+        assert (said.code, "parts " in said.out) == (0, True)
         ballast.unlink()
         await made.step(what="part.accepted", times=20)
         await made.forget()

@@ -53,11 +53,13 @@ class Connection:
             self._require_own_keys()
 
     def _prepare(self) -> None:
-        # Both settings take effect only before the first table exists.
-        self._db.execute("PRAGMA auto_vacuum=INCREMENTAL; PRAGMA secure_delete=ON").fetchall()
-        # Fetched, because apsw stops at the first row (a pragma's answer) and runs the rest when the next is asked for.
-        self._db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON").fetchall()
         version = version_of(self._db)
+        if version == 0:
+            # Takes effect only before the first table exists; later it would change nothing, and write all the same.
+            self._db.execute("PRAGMA auto_vacuum=INCREMENTAL").fetchall()
+        # Fetched, because apsw stops at the first row (a pragma's answer) and runs the rest when the next is asked for.
+        self._db.execute("PRAGMA secure_delete=ON; PRAGMA journal_mode=WAL").fetchall()
+        self._db.execute("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON").fetchall()
         require_known(version, self._folder.store)
         if version == 0:
             bring_up(self._db, self._folder.store)
