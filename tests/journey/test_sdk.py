@@ -542,7 +542,7 @@ async def test_what_cannot_be_used_is_refused_at_the_start(sdk: Any, configurati
 
     class Own(AbstractHttpClient):  # type: ignore[misc]
         def request(self, http_request_options: Any) -> Any:
-            raise NotImplementedError
+            raise AssertionError("it is refused, and nobody calls it")
 
     here = "http://127.0.0.1:9"
     assert made(sdk, sdk.ConversationsApi(client_for(sdk, here))) == "GW-C006"

@@ -11,6 +11,7 @@ somebody sent.
 
 from __future__ import annotations
 
+import abc
 import random
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Literal
@@ -190,7 +191,7 @@ class Gateway:
         )
 
 
-class WireTransport:
+class WireTransport(abc.ABC):
     """
     What both ways out have in common: a `guestwire.transports.base.Transport` of one process, to one gateway.
 
@@ -255,9 +256,9 @@ class WireTransport:
         self.leave_for(self._arrived, attempt, what, self._on_wire(attempt), came_late)
         world.dies_at("left", process)
 
+    @abc.abstractmethod
     def _on_wire(self, attempt: Attempt) -> tuple[int, Slot | None]:
         """Take what a request needs; returns its connection and its place in the windows."""
-        raise NotImplementedError
 
     def not_sent(self, attempt: Attempt) -> None:
         """Nothing left."""
@@ -343,8 +344,9 @@ class WireTransport:
 
     # --- histories ---
 
+    @abc.abstractmethod
     def _look_keys(self, guest: GuestRef) -> tuple[Key, ...]:
-        raise NotImplementedError
+        """The windows that a look needs."""
 
     def look(self, guest: GuestRef, anchor: str | None) -> None:
         """Read the guest's history."""
@@ -382,13 +384,13 @@ class WireTransport:
         self.world.dies_at("opened", self.process)
         self.process.require_life()
 
+    @abc.abstractmethod
     def want(self, lane: LaneInfo) -> None:
         """Make a lane ready."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def is_ready(self, guest: GuestRef) -> bool:
         """Whether the lane may send now."""
-        raise NotImplementedError
 
     def can_look(self, guest: GuestRef) -> bool:
         """As `is_ready`."""

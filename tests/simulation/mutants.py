@@ -49,7 +49,17 @@ def no_write_ahead(patch: Patch) -> None:
             if row is None or row.body is None or row.state != "queued":
                 continue
             begun.append(
-                Sending(row.part_id, row.message_id, guest, row.attempt + 1, row.body, row.queued_at, row.delivery)
+                Sending(
+                    row.part_id,
+                    row.message_id,
+                    guest,
+                    row.attempt + 1,
+                    row.body,
+                    row.queued_at,
+                    row.delivery,
+                    row.tries_from,
+                    row.age_from,
+                )
             )
             lane.route.transport.send(
                 Attempt(row.part_id, guest, row.attempt + 1, row.body, None, row.queued_at, lane.slot)

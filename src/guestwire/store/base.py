@@ -203,12 +203,12 @@ class Sending(msgspec.Struct, frozen=True):
     body: PartBody
     queued_at: float
     delivery: Delivery
+    tries_from: int
+    """Attempts up to this one do not count any more: a person has released the part since."""
+    age_from: float
+    """Its age counts from here, in seconds since the epoch."""
     upload_id: str | None = None
     """Of its file, which is at the platform."""
-    tries_from: int = 0
-    """Attempts up to this one do not count any more: a person has released the part since."""
-    age_from: float = 0.0
-    """Its age counts from here, in seconds since the epoch."""
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):

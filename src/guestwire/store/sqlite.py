@@ -253,9 +253,9 @@ class SqliteStore(Interventions, Doubts, Retention):
             head.body,
             head.queued_at,
             head.delivery,
-            head.upload_id,
             head.tries_from,
             head.age_from,
+            head.upload_id,
         )
 
     def _realign(self, guest_ref: GuestRef, now: float) -> None:

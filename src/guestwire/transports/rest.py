@@ -9,6 +9,7 @@ An attempt whose connection was never made has surely not arrived. Once the byte
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import logging
 import random
@@ -66,7 +67,7 @@ _RATE_HEADERS = {
 }
 
 
-class RestTransport:
+class RestTransport(abc.ABC):
     """
     One destination over REST. A way out says what its requests are (`_request`) and what accepts them (`_accepted`).
 
@@ -128,11 +129,13 @@ class RestTransport:
 
     # --- what a way out says of itself ---
 
+    @abc.abstractmethod
     def _request(self, lane: LaneInfo, attempt: Attempt) -> Call:
-        raise NotImplementedError
+        """Write an attempt as a request."""
 
+    @abc.abstractmethod
     def _accepted(self, answer: Answer) -> Accepted | None:
-        raise NotImplementedError
+        """Read the documented acceptance; None: the answer is none."""
 
     # --- readiness ---
 
