@@ -42,13 +42,12 @@ class Interventions(Facts):
 
     def weigh(self, verb: Verb, message: MessageId, now: float) -> Intervention:
         """Say what a decision would do, and do nothing."""
-        decided = self._decide(verb, message, now)
+        decided, _ = self._decide(verb, message, now)
         return Intervention(message, decided.moves, decided.left, decided.doubtful, self._replay_of(verb, message))
 
     def cancel(self, message: MessageId, person: Person, now: float) -> Intervention:
         """End what of a message has not left."""
-        decided = self._decide("cancel", message, now)
-        rows = {row[0]: row for row in self._rows("standing", (message,))}
+        decided, rows = self._decide("cancel", message, now)
         for part_id in decided.moves:
             self._cancel_part(rows[part_id], person.why or "cancelled", person.detail, now)
         if decided.moves:
@@ -63,8 +62,7 @@ class Interventions(Facts):
 
         What was set aside enters its lane at the end; what the lane waits for stays where it is.
         """
-        decided = self._decide("release", message, now)
-        rows = {row[0]: row for row in self._rows("standing", (message,))}
+        decided, rows = self._decide("release", message, now)
         for part_id in decided.moves:
             _, guest_ref, _, attempt, parked_for, *_ = rows[part_id]
             is_unknown = parked_for == "unknown"
@@ -82,7 +80,7 @@ class Interventions(Facts):
 
         An old message is replayed once: asked again, this names the message of then.
         """
-        decided = self._decide("retry", message, now)
+        decided, rows = self._decide("retry", message, now)
         known = self._replay_of("retry", message)
         if known is not None:
             left = tuple((part, f"replayed as {known} already") for part in decided.moves)
@@ -91,7 +89,6 @@ class Interventions(Facts):
             return Intervention(message, (), decided.left, 0)
         replay = MessageId(self._new_id(now))
         self._run("replay_message", (replay, now, message))
-        rows = {row[0]: row for row in self._rows("standing", (message,))}
         guest_ref = rows[decided.moves[0]][1]
         made = []
         for position, old in enumerate(decided.moves):
@@ -116,13 +113,14 @@ class Interventions(Facts):
 
     # --- inside ---
 
-    def _decide(self, verb: Verb, message: MessageId, now: float) -> Plan:
+    def _decide(self, verb: Verb, message: MessageId, now: float) -> tuple[Plan, dict[PartId, Row]]:
+        """Return what moves, and the parts by name."""
         rows = self._rows("standing", (message,))
         if not rows:
             raise NotFound(f"no message {message}", code="GW-N002", hint="see 'guestwire messages list'")
         ((_, expires_at, _),) = self._rows("terms", (message,))
         is_too_old = expires_at is not None and expires_at <= now
-        return plan(verb, [self._standing(row, is_too_old) for row in rows])
+        return plan(verb, [self._standing(row, is_too_old) for row in rows]), {PartId(row[0]): row for row in rows}
 
     def _standing(self, row: Row, is_too_old: bool) -> Standing:
         part_id, guest_ref, state, _, parked_for, _, sealed = row
