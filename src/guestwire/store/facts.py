@@ -27,6 +27,7 @@ from guestwire.model import (
 )
 from guestwire.policy.states import PartEvent, after
 from guestwire.store.base import Confirm, ReplyStatus
+from guestwire.store.connection import Row
 from guestwire.store.errands import Errands
 from guestwire.store.views import Views
 
@@ -38,8 +39,7 @@ class Facts(Errands, Views):
 
     # --- accepted ---
 
-    def _confirm(self, change: Confirm, now: float) -> GuestRef | None:
-        row = self._row("part", (change.part_id,))
+    def _confirm(self, change: Confirm, row: Row | None, now: float) -> GuestRef | None:
         if row is None:
             return None  # the tracingId of another client of the same session
         _, guest_ref, state, attempt, _, gateway_id, channel_message_id, sent_at, doubles = row
@@ -55,7 +55,7 @@ class Facts(Errands, Views):
         if PartState(state) not in OPEN_STATES:
             detail = {"gateway_id": accepted.gateway_id, "state": state, "source": accepted.source}
             self._note(now, "part.accepted_after_end", guest_ref, change.part_id, detail)
-        self._run(
+        self._put(
             "accept",
             (
                 accepted.gateway_id,
@@ -71,7 +71,7 @@ class Facts(Errands, Views):
         # Of a restored store several parts of a lane are in check. What was sent again meanwhile stands behind them.
         is_ahead = bool(doubles) and accepted.source != "history"
         is_ahead = is_ahead and self._row("others_in_check", (guest_ref, change.part_id)) is not None
-        self._run("anchor", (None if is_ahead else anchor, accepted.conversation_id, guest_ref))
+        self._put("anchor", (None if is_ahead else anchor, accepted.conversation_id, guest_ref))
         detail = {
             "attempt": attempt,
             "gateway_id": accepted.gateway_id,
@@ -103,11 +103,10 @@ class Facts(Errands, Views):
         """Keep a reply; returns its number, or None where it is known already."""
         place = f"replies.body.{guest_ref}.{reply.gateway_id}"
         sealed = self._vault.seal(guest_ref, place, msgspec.json.encode(reply))
-        before = self._db.total_changes()
-        self._run("hear", (guest_ref, reply.gateway_id, now, reply.kind, sealed))
-        if self._db.total_changes() == before:
+        row = self._row("hear", (guest_ref, reply.gateway_id, now, reply.kind, sealed))
+        if row is None:
             return None
-        seq = self._db.last_insert_rowid()
+        seq = int(row[0])
         detail = {
             "reply": seq,
             "gateway_id": reply.gateway_id,
@@ -184,10 +183,9 @@ class Facts(Errands, Views):
         names = (receipt.gateway_id or "", receipt.channel_message_id or "")
         row = self._row("part_named", (guest_ref, receipt.channel_message_id, receipt.gateway_id))
         part_id = None if row is None else PartId(row[0])
-        before = self._db.total_changes()
         reasons = msgspec.json.encode(receipt.reasons).decode()
-        self._run("add_receipt", (guest_ref, *names, receipt.status, part_id, now, receipt.at, reasons))
-        if self._db.total_changes() == before:
+        is_new = self._row("add_receipt", (guest_ref, *names, receipt.status, part_id, now, receipt.at, reasons))
+        if is_new is None:
             return  # told before
         if part_id is None or row is None:
             self._note(now, "receipt.unmatched", guest_ref, None, _receipt_detail(names[0], receipt))
@@ -195,7 +193,7 @@ class Facts(Errands, Views):
         if PartState(row[1]) not in TAKEN_STATES and receipt.gateway_id:
             # Its answer is still on its way, or was lost: that there is a receipt says what it would have said.
             proof = Accepted(GatewayMessageId(receipt.gateway_id), at=receipt.at, source="receipt")
-            self._confirm(Confirm(part_id, proof), now)
+            self._confirm(Confirm(part_id, proof), self._row("part", (part_id,)), now)
             self._settle_lane(guest_ref)
         self._apply_receipt(guest_ref, part_id, receipt, now)
 

@@ -144,7 +144,7 @@ class IntakeVerbs(Lanes):
         draft = intake.draft
         message_id = MessageId(self._new_id(now))
         waits = held_by is not None or (draft.not_before is not None and draft.not_before > now)
-        self._run(
+        self._put(
             "add_message",
             (
                 message_id,
@@ -172,7 +172,7 @@ class IntakeVerbs(Lanes):
             sealed = self._vault.seal(guest_ref, f"parts.body.{part_id}", msgspec.json.encode(body))
             lane_seq = None if waits else seq
             blob = None if body.file is None else body.file.digest
-            self._run(
+            self._put(
                 "add_part", (part_id, message_id, guest_ref, position, lane_seq, now, sealed, blob, size, now, now)
             )
             part_ids.append(part_id)
@@ -223,20 +223,18 @@ class IntakeVerbs(Lanes):
         """Let messages of a stored batch enter their lanes, in order; returns how many there were, at most `limit`."""
         held = self._rows("held", (batch, limit))
         for message_id, *_ in held:
-            self._run("let_go", (message_id,))
+            self._put("let_go", (message_id,))
         self._enter([(message_id, guest_ref) for message_id, guest_ref, at in held if at <= now], now)
         self._entries.clear()  # the relay, in whatever process, reads them from the journal
         return len(held)
 
     def _enter(self, messages: list[Row], now: float) -> None:
-        guests: dict[GuestRef, None] = {}
-        for message_id, guest_ref in messages:
-            self._run("entered", (message_id,))
-            for (part_id,) in self._rows("part_ids", (message_id,)):
-                seq = self._note(now, "part.entered", guest_ref, part_id, {})
-                self._run("enter_part", (seq, now, part_id))
-            guests[guest_ref] = None
-        self._settle_lanes(list(guests))
+        names = [message_id for message_id, _ in messages]
+        for part_id, guest_ref in self._rows("parts_entering", (msgspec.json.encode(names).decode(),)):
+            self._put("enter_part", (self._note(now, "part.entered", guest_ref, part_id, {}), now, part_id))
+        for name in names:
+            self._put("entered", (name,))
+        self._settle_lanes(list(dict.fromkeys(guest_ref for _, guest_ref in messages)))
 
     def batch(self, path: str) -> tuple[str, int] | None:
         """Return digest and rows of the file that was last stored from this path."""

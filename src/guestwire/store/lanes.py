@@ -182,7 +182,7 @@ class Lanes(Connection):
             if head is not None:
                 due_at = ready_at(head.state, head.due_at, head.attempt, head.queued_at, head.priority)
                 priority = head.priority
-            self._run("lane", (due_at, priority, guest_ref, due_at, priority))
+            self._put("lane", (due_at, priority, guest_ref, due_at, priority))
         return {guest_ref: heads.get(guest_ref) for guest_ref in guests}
 
     def _head(self, guest_ref: GuestRef, *, with_body: bool = False) -> Head | None:

@@ -8,6 +8,7 @@ name. A `SqliteStore` belongs to one thread; relay and client each reach it thro
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -42,6 +43,7 @@ from guestwire.store.base import (
     StepResult,
     Suspect,
 )
+from guestwire.store.connection import Row
 from guestwire.store.doubts import Doubts
 from guestwire.store.interventions import Interventions
 from guestwire.store.retention import Retention
@@ -79,10 +81,17 @@ class SqliteStore(Interventions, Doubts, Retention):
         """
         is_relay = fence == int(self._meta("boot") or 0)
         touched: dict[GuestRef, None] = {}
+        confirmed = self._confirmed(step.changes)
         for change in step.changes:
             if not is_relay and isinstance(change, Requeue | Suspect | End | Expire | Defer):
                 continue
-            guest_ref = self._apply(change, fence, now)
+            if isinstance(change, Confirm):
+                # Read together, for the first time; after anything else that may have happened to it, again.
+                row = confirmed.pop(change.part_id, None) or self._row("part", (change.part_id,))
+                guest_ref = self._confirm(change, row, now)
+            else:
+                confirmed.clear()
+                guest_ref = self._apply(change, fence, now)
             if guest_ref is not None:
                 touched[guest_ref] = None
         begun: list[Sending] = []
@@ -99,11 +108,16 @@ class SqliteStore(Interventions, Doubts, Retention):
             lanes[guest_ref] = head if is_relay else None
         return StepResult(begun, lanes, self._drain(), replaced=not is_relay)
 
+    def _confirmed(self, changes: Sequence[Change]) -> dict[PartId, Row]:
+        """Read the parts that changes confirm, in one look-up."""
+        names = [change.part_id for change in changes if isinstance(change, Confirm)]
+        if not names:
+            return {}
+        return {PartId(row[0]): row[1:] for row in self._rows("parts", (msgspec.json.encode(names).decode(),))}
+
     def _apply(self, change: Change, fence: int, now: float) -> GuestRef | None:
         """Carry out one change; returns the lane whose head may have moved."""
         match change:
-            case Confirm():
-                return self._confirm(change, now)
             case Requeue() | Suspect() | End():
                 return self._move(change, fence, now)
             case Expire(guest_ref):
@@ -241,10 +255,10 @@ class SqliteStore(Interventions, Doubts, Retention):
             self._finish(head.part_id, guest_ref, PartState.PARKED, reason, now, head.attempt)
             return None
         attempt = head.attempt + 1
-        self._run("begin", (fence, now, now, head.part_id))
+        self._put("begin", (fence, now, now, head.part_id))
         self._note(now, "part.sending", guest_ref, head.part_id, {"attempt": attempt})
         # Nothing is due in a lane while its head is on its way.
-        self._run("lane", (None, head.priority, guest_ref, None, head.priority))
+        self._put("lane", (None, head.priority, guest_ref, None, head.priority))
         return Sending(
             head.part_id,
             head.message_id,

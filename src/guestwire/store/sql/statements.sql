@@ -12,6 +12,10 @@ SELECT id, guest_ref, payload_digest FROM messages WHERE destination = ? AND key
 -- name: part_ids
 SELECT id FROM parts WHERE message_id = ? ORDER BY position
 
+-- name: parts_entering
+-- Of a JSON list of messages, in its order.
+SELECT p.id, p.guest_ref FROM json_each(?) j CROSS JOIN parts p ON p.message_id = j.value ORDER BY j.id, p.position
+
 -- name: add_message
 INSERT INTO messages (id, guest_ref, destination, key_hash, payload_digest, enters_at, expires_at, priority, delivery,
                       created_at, held_by)
@@ -22,7 +26,7 @@ INSERT INTO parts (id, message_id, guest_ref, position, lane_seq, state, next_at
 VALUES (?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?)
 
 -- name: note
-INSERT INTO journal (at, event, guest_ref, part_id, detail) VALUES (?, ?, ?, ?, ?)
+INSERT INTO journal (seq, at, event, guest_ref, part_id, detail) VALUES (?, ?, ?, ?, ?, ?)
 
 -- name: entering
 -- Messages whose time has come, in the order of that time.
@@ -55,6 +59,11 @@ UPDATE parts SET lane_seq = ?1, next_at = ?2, queued_at = ?2, changed_at = ?2 WH
 -- name: part
 SELECT message_id, guest_ref, state, attempt, fence, gateway_id, channel_message_id, sent_at, possible_duplicates
 FROM parts WHERE id = ?
+
+-- name: parts
+-- The same of a JSON list of parts.
+SELECT p.id, message_id, guest_ref, state, attempt, fence, gateway_id, channel_message_id, sent_at, possible_duplicates
+FROM json_each(?) j CROSS JOIN parts p ON p.id = j.value
 
 -- name: others_in_check
 SELECT 1 FROM parts
@@ -197,7 +206,7 @@ WHERE part_id = ? AND event = 'part.accepted' AND json_extract(detail, '$.source
 
 -- name: hear
 INSERT INTO replies (guest_ref, gateway_id, at, kind, body) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (guest_ref, gateway_id) DO NOTHING
+ON CONFLICT (guest_ref, gateway_id) DO NOTHING RETURNING seq
 
 -- name: has_heard
 SELECT 1 FROM replies WHERE guest_ref = ? AND gateway_id = ? AND at <= ?
@@ -390,7 +399,7 @@ UPDATE replies SET receipt = ? WHERE seq = ?
 
 -- name: add_receipt
 INSERT INTO receipts (guest_ref, gateway_id, channel_message_id, status, part_id, at, gateway_time, reasons)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING 1
 
 -- name: part_named
 -- By our own name for it, or the gateway's.
