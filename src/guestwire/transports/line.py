@@ -89,7 +89,7 @@ class Line(WSListener):
         "session",
         "slots",
         "spoke_at",
-        "tick_at",
+        "ticks",
         "typed_at",
         "upload",
         "visiting",
@@ -162,7 +162,8 @@ class Line(WSListener):
         #: What this guest's unanswered requests hold in the windows.
         self.slots: list[Slot] = []
         self.anchor: str | None = None
-        self.tick_at = float("inf")
+        #: When it will be looked at, the next time last.
+        self.ticks: list[float] = []
         self.heard_at = 0.0
         self._fragments: bytearray | None = None
 

@@ -651,12 +651,14 @@ class Sessions:
 
     def _schedule_tick(self, line: Line) -> None:
         at = line.session.next_tick_at()
-        if at < line.tick_at:
-            line.tick_at = at
+        # A tick that stands there for later is not taken back: it comes, finds nothing due and looks ahead anew. So none
+        # is added behind another, and a line that is used for days has two or three at a time.
+        if at < (line.ticks[-1] if line.ticks else float("inf")):
+            line.ticks.append(at)
             self._agenda.at(at, lambda: self._tick(line))
 
     def _tick(self, line: Line) -> None:
-        line.tick_at = float("inf")
+        line.ticks.pop()
         if line.ws is not None:
             line.session.tick(self.clock.now())
             self.drain(line)
