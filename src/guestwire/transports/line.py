@@ -21,6 +21,7 @@ from guestwire.policy.pace import Key, Slot
 from guestwire.protocol.codes import closing
 from guestwire.protocol.events import Media
 from guestwire.protocol.guest import GuestSession
+from guestwire.transports.agenda import Alarm
 from guestwire.transports.base import LaneInfo
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Line(WSListener):
     # Thousands of these are idle at once; with a dictionary each would be 1.4 KB larger.
     __slots__ = (
         "_fragments",
+        "alarm",
         "anchor",
         "asked",
         "auth",
@@ -89,7 +91,6 @@ class Line(WSListener):
         "session",
         "slots",
         "spoke_at",
-        "ticks",
         "typed_at",
         "upload",
         "visiting",
@@ -162,8 +163,8 @@ class Line(WSListener):
         #: What this guest's unanswered requests hold in the windows.
         self.slots: list[Slot] = []
         self.anchor: str | None = None
-        #: When it will be looked at, the next time last.
-        self.ticks: list[float] = []
+        #: Looks at the session in time.
+        self.alarm: Alarm | None = None
         self.heard_at = 0.0
         self._fragments: bytearray | None = None
 

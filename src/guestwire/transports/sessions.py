@@ -52,7 +52,7 @@ from guestwire.protocol.guest import Control, GuestSession, Timing
 from guestwire.protocol.reading import reply_of, typing_s
 from guestwire.protocol.states import ConnectionState
 from guestwire.settings import Destination, RelaySettings
-from guestwire.transports.agenda import Agenda
+from guestwire.transports.agenda import Agenda, Alarm
 from guestwire.transports.base import Attempted, Emit, HeardReply, HeardTyping, LaneHeld, LaneInfo, LaneReady, Noted
 from guestwire.transports.connector import Connector, Way
 from guestwire.transports.errands import CONFIGURABLE, DONE, Errands
@@ -650,15 +650,11 @@ class Sessions:
     # --- timers ---
 
     def _schedule_tick(self, line: Line) -> None:
-        at = line.session.next_tick_at()
-        # A tick that stands there for later is not taken back: it comes, finds nothing due and looks ahead anew. So none
-        # is added behind another, and a line that is used for days has two or three at a time.
-        if at < (line.ticks[-1] if line.ticks else float("inf")):
-            line.ticks.append(at)
-            self._agenda.at(at, lambda: self._tick(line))
+        if line.alarm is None:
+            line.alarm = Alarm(self._agenda, lambda: self._tick(line))
+        line.alarm.set(line.session.next_tick_at())
 
     def _tick(self, line: Line) -> None:
-        line.ticks.pop()
         if line.ws is not None:
             line.session.tick(self.clock.now())
             self.drain(line)
