@@ -320,6 +320,7 @@ class GuestWire:
                 timing=self._relay_settings,
                 clock=self.clock,
                 emitter=relay.emitter,
+                spender=relay.spender,
                 heard=self._has_heard,
                 api_clients=self._api_clients,
             )

@@ -12,7 +12,7 @@ from guestwire.errors import GuestWireError
 from guestwire.model import Errand, GuestRef, PartId, PartState
 from guestwire.policy import check
 from guestwire.policy.breaker import Breaker
-from guestwire.policy.pace import Key, Pace, Slot
+from guestwire.policy.pace import Key, Pace, Slot, UseKind
 from guestwire.policy.recent import Recent
 from guestwire.settings import RetrySettings
 from guestwire.store.base import Head, LaneRow, Sending
@@ -193,6 +193,22 @@ def destination_key(name: str) -> Key:
 def session_keys(guest: GuestRef) -> tuple[Key, ...]:
     """Return the windows that a message needs whose guest has a session."""
     return (("messages_per_s", guest), ("requests_per_min", guest))
+
+
+def use_keys(route: Route, kind: UseKind, guest: GuestRef) -> tuple[Key, ...]:
+    """Return the windows that something uses which was sent, or is about to be."""
+    typing: tuple[Key, ...] = (("typing", guest),) if kind == "typing" else ()
+    if route.shared is not None:
+        return (route.shared.keys if kind == "message" else route.shared.errand_keys) + typing
+    keys: tuple[Key, ...]
+    match kind:
+        case "connect" | "first_connect":
+            keys = (("connects_per_min", route.name), ("configures_per_min", guest), ("requests_per_min", guest))
+            return (*keys, ("max_new_guests_per_min", route.name)) if kind == "first_connect" else keys
+        case "history":
+            return (("history_per_min", guest), ("requests_per_min", guest))
+        case "message" | "typing" | "call":
+            return session_keys(guest) + typing
 
 
 def next_errand(errands: Sequence[Errand], head: Head | None) -> Errand | None:

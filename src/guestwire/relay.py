@@ -22,6 +22,7 @@ ended; read "no answer" as "not accepted".
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import logging
 import os
@@ -30,7 +31,7 @@ from functools import partial
 from typing import Any
 
 from guestwire.errors import StoreError
-from guestwire.lane import Lane, Route, lane_info, session_keys
+from guestwire.lane import Lane, Route, lane_info, use_keys
 from guestwire.model import (
     AuthChanged,
     CaughtUp,
@@ -40,10 +41,10 @@ from guestwire.model import (
     SessionChanged,
 )
 from guestwire.policy.forecast import checks_s
-from guestwire.policy.pace import Key
+from guestwire.policy.pace import UseKind
 from guestwire.settings import VERSION, RelaySettings
 from guestwire.steering import STORE_RETRY_S, Steering
-from guestwire.store.base import Change, Expire, Head, Hear, LaneRow, Note, Realign, Step, StepResult, Use
+from guestwire.store.base import Change, Expire, Head, Hear, LaneRow, Note, Realign, Step, StepResult
 from guestwire.store.sqlite import SqliteStore
 from guestwire.transports.base import (
     Attempt,
@@ -58,6 +59,7 @@ from guestwire.transports.base import (
     LaneReady,
     NoHistory,
     Noted,
+    Spend,
     TransportEvent,
     Uploaded,
 )
@@ -73,6 +75,8 @@ POLL_EVERY_S = 0.1
 JOURNAL_SLICE = 5_000
 #: The longest window that a gateway counts in, in seconds.
 REMEMBERED_S = 60.0
+#: What leaves later than this after it was written down, in seconds, is written down again.
+WRITTEN_S = 2.0
 #: Errors of one row, not of the store: trying again cannot help.
 ROW_ERRORS = frozenset({"GW-S011", "GW-S012"})
 #: The store is another one by now: there is nothing to come back to.
@@ -107,6 +111,20 @@ class Relay(Steering):
             self._wake.set()
 
         return emit
+
+    def spender(self, destination: str) -> Spend:
+        """Return what the transport of a destination awaits before it sends what windows count; but for messages."""
+
+        async def spend(kind: UseKind, guest: GuestRef) -> None:
+            route = self.routes[destination]
+            limits = [route.pace.limit(name) for name, _ in use_keys(route, kind, guest)]
+            if not any(limit.period_s for limit in limits if limit is not None):
+                return  # nobody counts
+            # One that was written too long before it leaves would be forgotten too early: it is written again.
+            while not await self._spend(kind, destination, guest):
+                pass
+
+        return spend
 
     def nudge(self) -> None:
         """Something was submitted: look at the store now instead of at the next poll."""
@@ -221,19 +239,35 @@ class Relay(Steering):
 
     async def _remember_uses(self, now: float) -> None:
         """What relays before us have used of the windows, the gateways count still."""
+        # What was written down before it left came to its gateway within our patience with it, if it did.
+        patience_s = WRITTEN_S + max(self._settings.answer_s, self._settings.connect_timeout_s)
+        since = now - REMEMBERED_S - patience_s
         # The clock of the one before us may have been ahead of ours; what it wrote is not of later than now.
-        for use in await self._reader.read(lambda store: store.uses(now - REMEMBERED_S, now + REMEMBERED_S)):
+        for use in await self._reader.read(lambda store: store.uses(since, now + REMEMBERED_S)):
             route = self.routes.get(use.destination)
             if route is None:
                 continue
             ahead_s = max(0.0, use.at - now)
-            if use.is_connect:
-                route.pace.remember((("connects_per_min", use.destination), *_connect_keys(use)), use.at - ahead_s)
-                continue
-            keys = session_keys(use.guest_ref) if route.shared is None else route.shared.keys
-            route.pace.remember(keys, use.at - ahead_s)
+            keys = use_keys(route, use.kind, use.guest_ref)
+            route.pace.remember(keys, min(now, use.at + patience_s) if use.ahead else use.at - ahead_s)
             if use.paused_until is not None and route.shared is not None:
                 route.pace.throttled(keys[0], use.paused_until - ahead_s, use.at - ahead_s)
+
+    async def _spend(self, kind: UseKind, destination: str, guest: GuestRef) -> bool:
+        """Write down what is about to leave; returns whether it may: as with messages, not before that is on disk."""
+        now = self._clock.now()
+        try:
+            await self._writer.write(lambda store: store.spend(kind, destination, guest, now))
+        except StoreError as error:
+            if error.code in STORE_GONE:
+                return True  # the relay ends with its next step, and nobody goes on with this store
+            if self._store_error is None:  # else it is told already, perhaps by one of many who wait
+                self._store_failed(error)
+            await self._clock.wait(asyncio.Event(), now + STORE_RETRY_S)
+            return False
+        if self._store_error is not None and not self._store_error[1]:
+            self._store_error = None
+        return self._clock.now() - now < WRITTEN_S
 
     # --- absorb ---
 
@@ -667,12 +701,6 @@ class Relay(Steering):
         if self._next_due_at is not None and deadline is None:
             moments.append(max(self._next_due_at, self._work_at))
         return min(moments)
-
-
-def _connect_keys(use: Use) -> tuple[Key, ...]:
-    """Return the windows of a guest's own that opening his session has used; of all guests that are new, one."""
-    keys: tuple[Key, ...] = (("configures_per_min", use.guest_ref), ("requests_per_min", use.guest_ref))
-    return (*keys, ("max_new_guests_per_min", use.destination)) if use.is_new_guest else keys
 
 
 def _log(entries: Sequence[JournalEntry]) -> None:

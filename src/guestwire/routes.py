@@ -17,7 +17,7 @@ from guestwire.net import Http, tls_of
 from guestwire.policy.breaker import Breaker
 from guestwire.policy.pace import Key, Limit, Pace
 from guestwire.settings import Destination, RelaySettings
-from guestwire.transports.base import Emit, Transport
+from guestwire.transports.base import Emit, Spend, Transport, spend_nothing
 
 if TYPE_CHECKING:
     from PureCloudPlatformClientV2 import ApiClient
@@ -39,6 +39,7 @@ def routes_of(
     timing: RelaySettings,
     clock: Clock,
     emitter: Callable[[str], Emit],
+    spender: Callable[[str], Spend] = lambda name: spend_nothing,
     heard: Heard,
     api_clients: ApiClients,
 ) -> dict[str, Route]:
@@ -50,6 +51,7 @@ def routes_of(
         timing: The relay's patience.
         clock: The time.
         emitter: Gives what the transport of a destination calls for each event.
+        spender: Gives what it awaits before something leaves that is no message; default: nothing.
         heard: Which replies are known already.
         api_clients: The official SDK's clients, by name of the destination whose calls go through them.
     """
@@ -63,7 +65,13 @@ def routes_of(
 
             pace = Pace(session_limits(destination))
             sessions = WebMessagingTransport(
-                destination, timing=timing, pace=pace, clock=clock, emit=emitter(name), heard=heard
+                destination,
+                timing=timing,
+                pace=pace,
+                clock=clock,
+                emit=emitter(name),
+                heard=heard,
+                spend=spender(name),
             )
             routes[name] = Route(sessions, pace, destination.retry, breaker_of(destination, timing), name)
         else:
@@ -76,6 +84,7 @@ def routes_of(
                 errand_keys=shared.errand_keys,
                 clock=clock,
                 emit=emitter(name),
+                spend=spender(name),
             )
             breaker = breaker_of(destination, timing)
             routes[name] = Route(transport, shared.pace, destination.retry, breaker, name, shared=shared)
@@ -128,12 +137,15 @@ def _rest(
     errand_keys: tuple[Key, ...],
     clock: Clock,
     emit: Emit,
+    spend: Spend,
 ) -> Transport:
     from guestwire.transports.openmessaging import OpenMessagingTransport
     from guestwire.transports.rest_contract import RestContractTransport
 
     kind = OpenMessagingTransport if destination.transport == "openmessaging" else RestContractTransport
-    return kind(destination, caller, timing=timing, pace=pace, errand_keys=errand_keys, clock=clock, emit=emit)
+    return kind(
+        destination, caller, timing=timing, pace=pace, errand_keys=errand_keys, clock=clock, emit=emit, spend=spend
+    )
 
 
 def caller_of(destination: Destination, *, timing: RelaySettings, clock: Clock, api_clients: ApiClients) -> Caller:
@@ -185,6 +197,7 @@ def token_limits(destinations: Sequence[Destination]) -> list[Limit]:
     """Return the windows of a token: of all that its destinations allow, the least."""
     limits = [destination.limits for destination in destinations]
     together = [
+        Limit("typing", 1, max(each.typing_every_s for each in limits)),
         Limit("max_in_flight", min(each.max_in_flight for each in limits), 0.0),
         Limit("others_in_flight", OTHERS_IN_FLIGHT, 0.0),
     ]
@@ -201,11 +214,13 @@ def token_limits(destinations: Sequence[Destination]) -> list[Limit]:
 
 def session_limits(destination: Destination) -> list[Limit]:
     """Return the windows of web messaging."""
-    if not destination.pace:
-        return []
     limits = destination.limits
+    typing = Limit("typing", 1, limits.typing_every_s)
+    if not destination.pace:
+        return [typing]
     new_guests = destination.max_new_guests_per_min
     return [
+        typing,
         *([] if new_guests is None else [Limit("max_new_guests_per_min", new_guests, 60.0)]),
         Limit("messages_per_s", limits.messages_per_s, 1.0),
         Limit("requests_per_min", limits.requests_per_min, 60.0),

@@ -241,10 +241,7 @@ def _windows(world: World) -> list[str]:
         requests = sorted((each for gateway in together for each in gateway.requests), key=lambda each: each.at)
         limits = together[0].destination.limits
         messages = [each.at for each in requests if each.action == "message"]
-        # A look leaves no trace in the store, so a relay does not know of those before it.
-        for life in {each.life for each in requests}:
-            of_one = [each.at for each in requests if each.life == life]
-            wrong += _over("requests a minute of a token", of_one, 60.0, limits.requests_per_min)
+        wrong += _over("requests a minute of a token", [each.at for each in requests], 60.0, limits.requests_per_min)
         most = limits.requests_per_min - limits.reserve_per_min
         wrong += _over("messages a minute of a token", messages, 60.0, most)
         wrong += _over("messages a second of a token", messages, 1.0, limits.messages_per_s)
@@ -254,12 +251,9 @@ def _windows(world: World) -> list[str]:
 def _session_windows(destination: Destination, requests: Sequence[Request]) -> list[str]:
     limits = destination.limits
     by_guest: dict[tuple[str, GuestRef], list[float]] = defaultdict(list)
-    looks: dict[tuple[int, GuestRef], list[float]] = defaultdict(list)
     by_connection: dict[int, list[float]] = defaultdict(list)
     for each in requests:
         by_guest[each.action, each.guest].append(each.at)
-        if each.action == "history":
-            looks[each.life, each.guest].append(each.at)
         if each.connection:
             by_connection[each.connection].append(each.at)
     connects = sorted(each.at for each in requests if each.action == "connect")
@@ -269,8 +263,8 @@ def _session_windows(destination: Destination, requests: Sequence[Request]) -> l
             wrong += _over(f"messages a second of {guest}", times, 1.0, limits.messages_per_s)
         elif action == "configure":
             wrong += _over(f"configures a minute of {guest}", times, 60.0, limits.configures_per_min)
-    for (_, guest), times in looks.items():
-        wrong += _over(f"reads of the history a minute of {guest}", times, 60.0, limits.history_per_min)
+        elif action == "history":
+            wrong += _over(f"reads of the history a minute of {guest}", times, 60.0, limits.history_per_min)
     for connection, times in by_connection.items():
         wrong += _over(f"requests a minute of connection {connection}", times, 60.0, limits.requests_per_min)
     return wrong

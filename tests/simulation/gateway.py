@@ -12,6 +12,7 @@ somebody sent.
 from __future__ import annotations
 
 import abc
+import asyncio
 import random
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,7 +35,7 @@ from guestwire.model import (
     Throttled,
     Unknown,
 )
-from guestwire.policy.pace import Key, Pace, Slot
+from guestwire.policy.pace import Key, Pace, Slot, UseKind
 from guestwire.settings import Destination
 from guestwire.transports.base import (
     Attempt,
@@ -72,8 +73,6 @@ class Request(msgspec.Struct, frozen=True):
     guest: GuestRef
     connection: int
     """0: it came over REST."""
-    life: int
-    """Of which relay of the store it is, the first, the second …"""
 
 
 class Copy(msgspec.Struct, frozen=True):
@@ -211,6 +210,8 @@ class WireTransport(abc.ABC):
         self.closed = False
         assert process.relay is not None
         self._emit = process.relay.emitter(self.name)
+        self._spend = process.relay.spender(self.name)
+        self._tasks: set[asyncio.Task[None]] = set()
 
     # --- the wire ---
 
@@ -230,10 +231,23 @@ class WireTransport(abc.ABC):
         """Bytes leave: they arrive soon, whatever becomes of this process."""
         self.world.loop.call_later(self.gateway.draw.uniform(0.001, WIRE_S), arrive, *args)
 
+    def leave_when_written(self, kind: UseKind, guest: GuestRef, arrive: Any, *args: Any) -> None:
+        """Something that is no message leaves as soon as it is on disk that it will."""
+        task = self.world.loop.create_task(self._written(kind, guest, arrive, *args))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _written(self, kind: UseKind, guest: GuestRef, arrive: Any, *args: Any) -> None:
+        self.process.require_life()
+        await self._spend(kind, guest)
+        if not self.closed:
+            self.leave_for(arrive, *args)
+            self.world.dies_at("spent", self.process)
+
     def count(self, action: str, guest: GuestRef, connection: int = 0) -> None:
         """The gateway notes a request."""
         at = self.world.loop.time()
-        self.gateway.requests.append(Request(at, action, guest, connection, self.process.life))
+        self.gateway.requests.append(Request(at, action, guest, connection))
 
     # --- attempts ---
 
@@ -355,7 +369,8 @@ class WireTransport(abc.ABC):
             self.say(HistoryUnreadable(guest, "a limit holds it", 0.5, is_failure=False))
             return
         slot = self.pace.take(keys, self.now())
-        self.leave_for(self._read, guest, anchor, slot, self.connection_of(guest))
+        kind: UseKind = "history" if self.gateway.destination.has_sessions else "call"
+        self.leave_when_written(kind, guest, self._read, guest, anchor, slot, self.connection_of(guest))
 
     def connection_of(self, guest: GuestRef) -> int:
         """The number of the guest's connection; 0 over REST."""
@@ -520,7 +535,7 @@ class SessionTransport(WireTransport):
             self.later(max(0.01, min(held.until - now, 1.0)), self._connect, guest)
             return
         slot = self.pace.take(keys, now)
-        self.leave_for(self._connected_there, guest, slot)
+        self.leave_when_written("connect", guest, self._connected_there, guest, slot)
 
     def _connected_there(self, guest: GuestRef, slot: Slot) -> None:
         gateway = self.gateway

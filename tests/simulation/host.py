@@ -53,8 +53,6 @@ class Process:
         self.writer = Desk(self)
         self.reader = Desk(self)
         self.relay: Relay | None = None
-        #: Which relay of the store it is, the first, the second …; 0: none yet.
-        self.life = 0
         self.alive = True
         self._frozen: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
         self.task: asyncio.Task[None] | None = None
@@ -213,7 +211,6 @@ class Worker(Process):
 
     def _make_relay(self) -> Relay:
         self.heard = []
-        self.life = self.world.next_life()
         relay = Relay(
             self.writer, self.reader, clock=self.clock, settings=TIMING, publish=self.publish, draw=self.draw.random
         )

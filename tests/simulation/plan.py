@@ -91,7 +91,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 #: Points at which a process may die, beside any moment.
-POINTS = ("before commit", "after commit", "left", "answered", "looked", "opened")
+POINTS = ("before commit", "after commit", "left", "spent", "answered", "looked", "opened")
 
 
 def draw_plan(seed: int) -> Plan:
@@ -132,7 +132,13 @@ def draw_destinations(draw: random.Random) -> tuple[Destination, ...]:
         url="http://127.0.0.1:1",
         deployment_id="11111111-2222-4333-8444-555555555555",
         retry=retry,
-        limits=Limits(messages_per_s=draw.choice((1, 2, 5)), requests_per_min=draw.choice((12, 30, 60))),
+        limits=Limits(
+            messages_per_s=draw.choice((1, 2, 5)),
+            requests_per_min=draw.choice((12, 30, 60)),
+            history_per_min=draw.choice((4, 10)),
+            connects_per_min=draw.choice((8, 30, 1000)),
+            configures_per_min=draw.choice((6, 60)),
+        ),
     )
     tight = Limits(
         requests_per_min=draw.choice((30, 60, 300)),

@@ -109,7 +109,6 @@ class World:
         self._passed: Counter[str] = Counter()
         self._met: list[str] = []
         self._workers = 0
-        self._lives = 0
         self._over = self._calm = False
         self.deaths = 0
         # What the auditor reads.
@@ -189,11 +188,6 @@ class World:
                 self.delivery[part] = self.delivery[ticket.part_ids[0]]
 
     # --- the machine ---
-
-    def next_life(self) -> int:
-        """Number a relay."""
-        self._lives += 1
-        return self._lives
 
     def lock_for(self, worker: Worker) -> bool:
         """Take the relay lock if nobody holds it."""

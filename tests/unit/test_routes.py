@@ -28,6 +28,7 @@ def counts(limits: list[Limit]) -> dict[str, int]:
 def test_a_token_has_five_messages_a_second_less_a_reserve() -> None:
     """300 requests a minute, of which 15 are kept for receipts, typing and checks."""
     assert counts(token_limits([kiosk()])) == {
+        "typing": 1,
         "max_in_flight": 64,
         "others_in_flight": 4,
         "requests_per_min": 300,
@@ -43,9 +44,9 @@ def test_the_tutorial_contract_has_a_hundred_a_second() -> None:
 
 
 def test_without_pacing_only_the_width_counts() -> None:
-    """For load tests of a gateway of one's own."""
+    """For load tests of a gateway of one's own. Nobody is told more often that a guest types."""
     own = kiosk(region=None, url="http://127.0.0.1:1", pace=False, limits=Limits(max_in_flight=7))
-    assert counts(token_limits([own])) == {"max_in_flight": 7, "others_in_flight": 4}
+    assert counts(token_limits([own])) == {"typing": 1, "max_in_flight": 7, "others_in_flight": 4}
 
 
 def test_of_two_that_share_a_token_the_smaller_limits_count() -> None:
@@ -54,6 +55,7 @@ def test_of_two_that_share_a_token_the_smaller_limits_count() -> None:
     own = {"region": None, "url": "http://127.0.0.1:1"}
     unpaced = kiosk(name="unpaced", pace=False, limits=Limits(max_in_flight=3), **own)
     assert counts(token_limits([kiosk(), narrow])) == {
+        "typing": 1,
         "max_in_flight": 64,
         "others_in_flight": 4,
         "requests_per_min": 20,

@@ -17,6 +17,7 @@ import sys
 from bisect import insort
 from collections import Counter, deque
 from collections.abc import Iterator
+from typing import Literal
 
 import msgspec
 
@@ -30,6 +31,9 @@ BINDING_S = 5.0
 
 #: (name of the limit, whom it counts), such as ("messages_per_s", guest_ref).
 Key = tuple[str, str]
+#: What is counted: a message or what goes like one, a session that is opened (of a guest who is known, or a new one), a
+#: read of a history, a sign that a guest types, any other call to a REST platform.
+UseKind = Literal["message", "connect", "first_connect", "history", "typing", "call"]
 
 
 class Limit(msgspec.Struct, frozen=True):

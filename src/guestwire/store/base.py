@@ -41,6 +41,7 @@ from guestwire.model import (
     Ticket,
 )
 from guestwire.policy.interventions import Verb
+from guestwire.policy.pace import UseKind
 
 ReplyStatus = Literal["delivered", "read", "failed"]
 
@@ -293,10 +294,10 @@ class Use(msgspec.Struct, frozen=True):
     destination: str
     guest_ref: GuestRef
     at: float
-    """When it was answered, in seconds since the epoch."""
-    is_connect: bool
-    """A session was opened; else a message was tried."""
-    is_new_guest: bool = False
+    """When it was answered, in seconds since the epoch; or, `ahead`, when it was written down."""
+    kind: UseKind
+    ahead: bool = False
+    """It was written down before it left: nobody knows when it came to the gateway, or whether."""
     paused_until: float | None = None
     """It was turned away, and nothing of its kind was to come before then."""
 
@@ -643,9 +644,16 @@ class Store(Protocol):
     def due(self, now: float, limit: int, destination: str) -> Due:
         """Lanes of a destination that are due, earliest first; from an index, never a scan."""
 
+    def spend(self, kind: UseKind, destination: str, guest: GuestRef, now: float) -> None:
+        """
+        Write a use of a gateway's windows down, of which the journal will not tell, before it leaves.
+
+        For a relay that begins within the next minutes; then it is forgotten.
+        """
+
     def uses(self, since: float, until: float) -> list[Use]:
         """
-        What gateways have counted between two moments, as far as the journal knows: for a relay that begins.
+        What gateways have counted between two moments, as far as the store knows: for a relay that begins.
 
         An attempt counts from its end; one that was checked counts once more: rather too many than too few.
         """

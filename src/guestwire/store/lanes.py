@@ -19,9 +19,13 @@ from guestwire.model import (
     PartState,
     SessionState,
 )
+from guestwire.policy.pace import UseKind
 from guestwire.policy.turns import LOWEST, turn_at
 from guestwire.store.base import Copied, Due, Head, LaneRow, Use
 from guestwire.store.connection import SQL, Connection
+
+#: What was written down before it left is kept for so long, in seconds: longer than any window with any patience.
+USES_KEPT_S = 600.0
 
 
 class Lanes(Connection):
@@ -34,18 +38,26 @@ class Lanes(Connection):
         next_at = min((at for at in waiting if at is not None), default=None)
         return Due([GuestRef(row[0]) for row in rows[:limit]], len(rows) > limit, next_at)
 
+    def spend(self, kind: UseKind, destination: str, guest: GuestRef, now: float) -> None:
+        """Write a use down before it leaves; see `base.Store`."""
+        # Also what a clock wrote that was set back since: it would stay for as long as that was ahead.
+        self._run("forget_uses", (now - USES_KEPT_S, now + USES_KEPT_S))
+        self._run("spend", (now, destination, guest, kind))
+
     def uses(self, since: float, until: float) -> list[Use]:
         """
-        What gateways have counted between two moments, as far as the journal knows: for a relay that begins.
+        What gateways have counted between two moments, as far as the store knows: for a relay that begins.
 
         An attempt counts from its end; one that was checked counts once more: rather too many than too few.
         """
-        found = []
-        for destination, guest_ref, event, at, detail in self._rows("uses", (self._seq_before(since), since, until)):
-            is_connect = event == "session.configured"
-            told = msgspec.json.decode(detail) if is_connect or event == "part.throttled" else {}
-            is_new, paused = bool(told.get("new_session")), None if is_connect else told.get("at")
-            found.append(Use(destination, GuestRef(guest_ref), at, is_connect, is_new, paused))
+        found = [
+            Use(destination, GuestRef(guest_ref), at, kind, ahead=True)
+            for destination, guest_ref, kind, at in self._rows("spent", (since, until))
+        ]
+        seq = self._seq_before(since)
+        for destination, guest_ref, event, at, detail in self._rows("attempts", (seq, since, until)):
+            paused = msgspec.json.decode(detail).get("at") if event == "part.throttled" else None
+            found.append(Use(destination, GuestRef(guest_ref), at, "message", paused_until=paused))
         return found
 
     def _seq_before(self, moment: float) -> int:

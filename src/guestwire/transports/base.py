@@ -11,7 +11,7 @@ on the event loop. There is no task and no thread per message.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -33,7 +33,7 @@ from guestwire.model import (
     SessionChanged,
     SessionState,
 )
-from guestwire.policy.pace import Slot
+from guestwire.policy.pace import Slot, UseKind
 
 
 class LaneInfo(msgspec.Struct, frozen=True):
@@ -207,6 +207,13 @@ TransportEvent = (
 )
 
 Emit = Callable[[TransportEvent], None]
+#: Writes down that something is about to leave which windows count, and whose it is; returns when that is on disk. A
+#: gateway counts on when this process is gone, and the next one goes by it. Attempts are written down by the relay.
+Spend = Callable[[UseKind, GuestRef], Awaitable[None]]
+
+
+async def spend_nothing(_kind: UseKind, _guest: GuestRef) -> None:
+    """For whoever has no store: nobody goes on after him."""
 
 
 class Transport(Protocol):
@@ -240,7 +247,7 @@ class Transport(Protocol):
         """Do an errand. `ErrandEnded` follows, surely, once for each call; `can_look` holds, but for a sign-in."""
 
     def type(self, guest: GuestRef) -> bool:
-        """Tell that the guest is typing, if nothing is more important now; returns whether it went out."""
+        """Tell that the guest is typing, if nothing is more important now; returns whether it is to go out."""
 
     def follow(self, lane: LaneInfo) -> None:
         """Keep the guest's session open, whatever happens, until `unfollow`."""

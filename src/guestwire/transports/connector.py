@@ -29,7 +29,7 @@ from guestwire.policy.failures import is_foreseen
 from guestwire.policy.pace import Key, Pace, Slot
 from guestwire.settings import Destination, RelaySettings
 from guestwire.transports.agenda import Agenda
-from guestwire.transports.base import DestinationTrouble, Emit, LaneHeld
+from guestwire.transports.base import DestinationTrouble, Emit, LaneHeld, Spend
 from guestwire.transports.line import MAX_FRAME_BYTES, Line
 
 logger = logging.getLogger("guestwire.transports.connector")
@@ -73,6 +73,7 @@ class Connector:
         emit: Takes what is learned about the destination.
         draw: Random numbers from [0, 1), for jitter.
         has_room: Whether one more session may be open; makes room if it can.
+        spend: Writes a handshake down before it begins.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Connector:
         emit: Emit,
         draw: Callable[[], float],
         has_room: Callable[[int], bool],
+        spend: Spend,
     ) -> None:
         self._way = way
         self._timing = timing
@@ -95,6 +97,7 @@ class Connector:
         self._emit = emit
         self._draw = draw
         self._has_room = has_room
+        self._spend = spend
         destination = way.destination
         query = urlencode({"deploymentId": destination.deployment_id, "application": destination.application})
         self._url = f"{destination.websocket_url}?{query}"
@@ -210,7 +213,9 @@ class Connector:
     async def _connect(self, line: Line, slot: Slot) -> None:
         """One handshake. Its slot in the connect window counts from its end, whatever that is."""
         self.connects += 1
+        is_new = line.known_as is SessionState.NONE
         try:
+            await self._spend("first_connect" if is_new else "connect", line.guest)
             await self._shake_hands(line)
         except WSInvalidStatusError as error:
             status = int(error.response.status) if error.response is not None else 0

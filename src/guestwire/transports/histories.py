@@ -116,13 +116,12 @@ class Histories:
             self._owner.spawn(self._read(line, jwt, line.read_number))
 
     async def _read(self, line: Line, jwt: str, number: int) -> None:
-        keys = line.keys("history_per_min")
         is_known = partial(self._were_known, line.guest, line.complete_until)
         try:
             if line.reading == "look":
-                history = await self._reads.history(jwt, line.anchor, keys, is_known)
+                history = await self._reads.history(line.guest, jwt, line.anchor, is_known)
             else:
-                history = await self._reads.missed(jwt, keys, is_known)
+                history = await self._reads.missed(line.guest, jwt, is_known)
         except Unreadable as error:
             reason, retry_s = error.reason, error.retry_s
         except Exception as error:

@@ -91,7 +91,6 @@ class Line(WSListener):
         "session",
         "slots",
         "spoke_at",
-        "typed_at",
         "upload",
         "visiting",
         "wanted",
@@ -143,7 +142,6 @@ class Line(WSListener):
         self.refreshes = 0
         self.upload: ActiveUpload | None = None
         self.errand: Errand | None = None
-        self.typed_at = float("-inf")
         #: When the session ends unless something is said, and how long it lives from each message on.
         self.expires_at: float | None = None
         #: When that is looked at next.

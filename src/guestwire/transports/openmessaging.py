@@ -117,23 +117,19 @@ class OpenMessagingTransport(RestTransport):
     def type(self, guest: GuestRef) -> bool:
         """Tell that a guest types: the first thing to be left out, and shown only where the platform is set to."""
         lane, now = self._known.get(guest), self.clock.now()
-        every_s = self._destination.limits.typing_every_s
         if lane is None or not self._barrier.is_prepared or self._barrier.trouble is not None:
             return False
-        if now - self._typed_at.get(guest, float("-inf")) < every_s:
+        keys = (("typing", guest),)
+        if not self._pace.room(keys, now) or isinstance(slot := self._slot(), Held):
             return False
-        slot = self._slot()
-        if isinstance(slot, Held):
-            return False
-        self._typed_at = {guest: at for guest, at in self._typed_at.items() if now - at < every_s}
-        self._typed_at[guest] = now
+        self._pace.take(keys, now).answered(now)
         self._spawn(self._tell_typing(guest, openmessaging.typing_call(self._address(lane), at=now), slot))
         return True
 
     async def _tell_typing(self, guest: GuestRef, call: Call, slot: Slot) -> None:
         """What becomes of it is of no consequence."""
         with contextlib.suppress(Unreachable, GuestWireError):
-            await self._call_aside(guest, call, slot)
+            await self._call_aside(guest, call, slot, "typing")
 
     def carry_out(self, lane: LaneInfo, errand: Errand) -> None:
         """Report what became of a reply; there are no sessions to do anything else with."""

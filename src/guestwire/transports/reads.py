@@ -13,6 +13,7 @@ from guestwire.model import Entity, GuestRef, Reply
 from guestwire.net import Http, Unreachable, read_once
 from guestwire.policy.pace import Key, Pace
 from guestwire.protocol.reading import DeploymentConfig, config_of, entity_of, retry_after_s, said_to_guest
+from guestwire.transports.base import Spend
 from guestwire.transports.connector import Way
 
 #: Entries of a history page: the documented default, known to work.
@@ -63,13 +64,17 @@ class Reads:
         clock: The time.
         timeout_s: For one request.
         tell: Takes the reason why the configuration could not be read.
+        spend: Writes a read of a history down before it leaves.
     """
 
-    def __init__(self, way: Way, *, pace: Pace, clock: Clock, timeout_s: float, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, way: Way, *, pace: Pace, clock: Clock, timeout_s: float, tell: Callable[[str], None], spend: Spend
+    ) -> None:
         self._way = way
         self._pace = pace
         self._clock = clock
         self._tell = tell
+        self._spend = spend
         self._http = Http(tls=way.tls, proxy=way.proxy, timeout_s=timeout_s)
         self._config: asyncio.Task[DeploymentConfig | None] | None = None
         self._config_at = float("-inf")
@@ -118,14 +123,14 @@ class Reads:
             return None
         return config_of(config)
 
-    async def history(self, jwt: str, anchor: str | None, keys: tuple[Key, ...], is_known: IsKnown) -> History:
+    async def history(self, guest: GuestRef, jwt: str, anchor: str | None, is_known: IsKnown) -> History:
         """
         Read the history, newest first, until the anchor, the end, or as far as is reasonable.
 
         Args:
+            guest: Whose.
             jwt: The key to the history.
             anchor: A name of the guest's entry to stop at; None where there is none.
-            keys: The guest's windows that a read uses.
             is_known: Whether replies were known before the gap.
 
         Raises:
@@ -134,14 +139,14 @@ class Reads:
         found = History([], [])
         for page in range(1, (MAX_PAGES if anchor else PAGES_WITHOUT_ANCHOR) + 1):
             before = len(found.replies)
-            raw = await self._read_page(jwt, page, keys, found)
+            raw = await self._read_page(guest, jwt, page, found)
             if raw < HISTORY_PAGE:
                 return found
             if any(entity.is_called(anchor) for entity in found.entities):
                 break
         return found._replace(is_complete=await is_known(found.replies[before:]))
 
-    async def missed(self, jwt: str, keys: tuple[Key, ...], is_known: IsKnown) -> History:
+    async def missed(self, guest: GuestRef, jwt: str, is_known: IsKnown) -> History:
         """
         Read what was said to a guest and is not known, newest first: by name, never by the gateway's time.
 
@@ -154,14 +159,14 @@ class Reads:
         found = History([], [])
         for page in range(1, MAX_PAGES + 1):
             before = len(found.replies)
-            raw = await self._read_page(jwt, page, keys, found)
+            raw = await self._read_page(guest, jwt, page, found)
             if raw < HISTORY_PAGE or await is_known(found.replies[before:]):
                 return found
         return found._replace(is_complete=False)
 
-    async def _read_page(self, jwt: str, page: int, keys: tuple[Key, ...], found: History) -> int:
+    async def _read_page(self, guest: GuestRef, jwt: str, page: int, found: History) -> int:
         """Add the entries of one page; returns how many there were."""
-        entries = await self._page(jwt, page, keys)
+        entries = await self._page(guest, jwt, page)
         for raw in entries:
             if (entity := entity_of(raw)) is not None:
                 found.entities.append(entity)
@@ -169,7 +174,8 @@ class Reads:
                 found.replies.append(reply)
         return len(entries)
 
-    async def _page(self, jwt: str, page: int, keys: tuple[Key, ...]) -> list[object]:
+    async def _page(self, guest: GuestRef, jwt: str, page: int) -> list[object]:
+        keys: tuple[Key, ...] = (("history_per_min", guest),)
         now = self._clock.now()
         held = self._pace.admits(keys, now)
         if held is not None:
@@ -181,6 +187,7 @@ class Reads:
         if destination.origin is not None:
             headers["Origin"] = destination.origin
         try:
+            await self._spend("history", guest)
             url = f"{destination.history_url}?pageSize={HISTORY_PAGE}&pageNumber={page}"
             answer = await self._http.get(url, headers)
         except Unreachable as error:

@@ -33,7 +33,7 @@ from guestwire.model import (
     Unknown,
 )
 from guestwire.net import Answer, NotSent, Unreachable
-from guestwire.policy.pace import Key, Pace, Slot
+from guestwire.policy.pace import Key, Pace, Slot, UseKind
 from guestwire.protocol.openmessaging import Call
 from guestwire.protocol.platform import Barred, is_foreign, refusal_of
 from guestwire.settings import Destination, RelaySettings
@@ -46,8 +46,10 @@ from guestwire.transports.base import (
     ErrandEnded,
     LaneInfo,
     NoHistory,
+    Spend,
     Upload,
     Uploaded,
+    spend_nothing,
 )
 from guestwire.transports.calls import Caller
 from guestwire.transports.troubles import explained, require_organisation, trouble_of
@@ -58,6 +60,7 @@ logger = logging.getLogger("guestwire.transports.rest")
 MAX_KNOWN = 10_000
 #: The platform's answer to whom the credentials belong.
 ORGANISATION = "/api/v2/organizations/me"
+NOBODY = GuestRef("")
 #: What `figures` gives of the window that the platform counts in.
 _RATE_HEADERS = {
     "inin-ratelimit-count": "rate_count",
@@ -80,6 +83,7 @@ class RestTransport(abc.ABC):
         clock: The time.
         emit: Takes what is learned.
         draw: Random numbers from [0, 1), for jitter.
+        spend: Writes down what leaves beside messages, for the relay after this one; default: nothing.
     """
 
     #: The permission without which nothing goes.
@@ -96,6 +100,7 @@ class RestTransport(abc.ABC):
         clock: Clock,
         emit: Emit,
         draw: Callable[[], float] = random.random,
+        spend: Spend = spend_nothing,
     ) -> None:
         self.clock = clock
         self._destination = destination
@@ -104,12 +109,12 @@ class RestTransport(abc.ABC):
         self._pace = pace
         self._errand_keys = errand_keys
         self._emit = emit
+        self._spend = spend
         self._agenda = Agenda(clock)
         self._timer: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         #: Lanes that were wanted lately: a guest may type before he has said anything (else).
         self._known: dict[GuestRef, LaneInfo] = {}
-        self._typed_at: dict[GuestRef, float] = {}
         self._barrier = Barrier(
             timing=timing,
             clock=clock,
@@ -177,12 +182,23 @@ class RestTransport(abc.ABC):
         try:
             await self._caller.ready()
             if self._destination.expect_org_id:
-                answer = await self._caller.call(Call("GET", ORGANISATION))
+                slot = await self._place()
+                try:
+                    await self._spend("call", NOBODY)
+                    answer = await self._caller.call(Call("GET", ORGANISATION))
+                finally:
+                    slot.answered(self.clock.now())
                 require_organisation(answer, self._destination, self.clock.now())
         except (Unreachable, GuestWireError) as error:
             self._bar(error)
         else:
             self._barrier.unbar()
+
+    async def _place(self) -> Slot:
+        """Take a place for a request beside messages, as soon as there is one."""
+        while (held := self._pace.admits(self._errand_keys, now := self.clock.now())) is not None:
+            await self.clock.wait(asyncio.Event(), min(held.until, now + 1.0))
+        return self._pace.take(self._errand_keys, now)
 
     def _bar(self, error: Exception) -> None:
         self._barrier.bar(trouble_of(error, self._destination))
@@ -265,7 +281,9 @@ class RestTransport(abc.ABC):
             del self._turned_away[next(iter(self._turned_away))]
         return before is not None and self._taken > before
 
-    async def _call_aside(self, guest: GuestRef, call: Call, slot: Slot) -> tuple[Answer, Outcome | Barred | None]:
+    async def _call_aside(
+        self, guest: GuestRef, call: Call, slot: Slot, kind: UseKind = "call"
+    ) -> tuple[Answer, Outcome | Barred | None]:
         """
         Make a call that is no message: a look, a receipt, typing. What it shows of the platform is true for messages.
 
@@ -276,6 +294,7 @@ class RestTransport(abc.ABC):
             Unreachable, GuestWireError: As `Caller.call`.
         """
         try:
+            await self._spend(kind, guest)
             answer = await self._call(call)
         except (NotSent, GuestWireError) as error:
             self._bar(error)

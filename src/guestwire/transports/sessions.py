@@ -53,7 +53,18 @@ from guestwire.protocol.reading import reply_of, typing_s
 from guestwire.protocol.states import ConnectionState
 from guestwire.settings import Destination, RelaySettings
 from guestwire.transports.agenda import Agenda, Alarm
-from guestwire.transports.base import Attempted, Emit, HeardReply, HeardTyping, LaneHeld, LaneInfo, LaneReady, Noted
+from guestwire.transports.base import (
+    Attempted,
+    Emit,
+    HeardReply,
+    HeardTyping,
+    LaneHeld,
+    LaneInfo,
+    LaneReady,
+    Noted,
+    Spend,
+    spend_nothing,
+)
 from guestwire.transports.connector import Connector, Way
 from guestwire.transports.errands import CONFIGURABLE, DONE, Errands
 from guestwire.transports.histories import CATCH_UP_READS, Histories, Owner
@@ -84,6 +95,7 @@ class Sessions:
         emit: Takes what is learned.
         draw: Random numbers from [0, 1), for jitter.
         heard: Which replies are known already; default: none.
+        spend: Writes down what leaves beside messages, for the relay after this one; default: nothing.
     """
 
     def __init__(
@@ -96,6 +108,7 @@ class Sessions:
         emit: Emit,
         draw: Callable[[], float] = random.random,
         heard: IsHeard | None = None,
+        spend: Spend = spend_nothing,
     ) -> None:
         self.clock = clock
         self._destination = destination
@@ -103,6 +116,7 @@ class Sessions:
         self._pace = pace
         self._emit = emit
         self._draw = draw
+        self._spend = spend
         self._lines: dict[GuestRef, Line] = {}
         self._media: dict[Media, Media] = {}
         self._followed: set[GuestRef] = set()
@@ -119,6 +133,7 @@ class Sessions:
             emit=emit,
             draw=draw,
             has_room=self._has_room,
+            spend=spend,
         )
         self._reads = Reads(
             way,
@@ -126,6 +141,7 @@ class Sessions:
             clock=clock,
             timeout_s=timing.connect_timeout_s,
             tell=lambda reason: emit(Noted("config.unreadable", None, {"reason": reason})),
+            spend=spend,
         )
         # Where files go is the far side's word, so a guard looks at it.
         guarded = Http(tls=tls, proxy=way.proxy, timeout_s=timing.upload_s, guard=guard_of(destination))
@@ -524,12 +540,17 @@ class Sessions:
         config = await self._reads.config()
         if not config.is_active:
             self._emit(Noted("deployment.inactive", None, {}))
+        if config.auto_start:
+            await self._spend("message", line.guest)  # Join goes like one
+        self._greet_when_free(line, config.auto_start)
+
+    def _greet_when_free(self, line: Line, auto_start: bool) -> None:
         if line.session.state is not ConnectionState.CONFIGURED or line.ready:
             return  # lost or replaced in the meantime; the next Configured decides anew
         now = self.clock.now()
-        if line.session.is_busy or (config.auto_start and self._pace.admits(line.keys("messages_per_s"), now)):
-            self._agenda.at(now + 0.1, lambda: self._spawn(self._greet(line)))
-        elif config.auto_start:
+        if line.session.is_busy or (auto_start and self._pace.admits(line.keys("messages_per_s"), now)):
+            self._agenda.at(now + 0.1, lambda: self._greet_when_free(line, auto_start))
+        elif auto_start:
             line.slots.append(self._pace.take(line.keys("messages_per_s"), now))
             line.joined_with = line.lane.join
             line.session.join(now, line.lane.join)

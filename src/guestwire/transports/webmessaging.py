@@ -9,6 +9,7 @@ import asyncio
 from picows import WSCloseCode
 
 from guestwire.model import CaughtUp, Errand, Failed, GuestRef, Throttled
+from guestwire.policy.pace import Slot
 from guestwire.protocol.reading import DeploymentConfig
 from guestwire.protocol.states import ConnectionState
 from guestwire.protocol.writing import message_of
@@ -32,6 +33,8 @@ ENDS_SESSION = frozenset({"close", "clear", "start_new"})
 READ_FIRST_S = 10.0
 #: An errand that has not ended by itself ends after this, in seconds; the relay tries again.
 ERRAND_S = 60.0
+#: A sign of typing that waited longer for the disk, in seconds, says nothing any more.
+STALE_TYPING_S = 1.0
 #: How long a peer may take to let a socket go that we close, in seconds.
 CLOSE_PATIENCE_S = 1.0
 
@@ -48,6 +51,7 @@ class WebMessagingTransport(Sessions):
         emit: Takes what is learned.
         draw: Random numbers from [0, 1), for jitter.
         heard: Which replies are known already; default: none.
+        spend: Writes down what leaves beside messages, for the relay after this one; default: nothing.
     """
 
     def __repr__(self) -> str:
@@ -150,6 +154,8 @@ class WebMessagingTransport(Sessions):
         config = await self._reads.config() if errand.kind == "clear" else DeploymentConfig()
         if errand.kind in ENDS_SESSION:
             await self._read_before_it_is_gone(line)
+        if errand.kind == "clear":
+            await self._spend("message", line.guest)  # it goes like one
         if errand.kind != "sign_in" and not self.can_look(line.guest):
             self._emit(ErrandEnded(line.guest, errand.seq, Failed("the connection was lost before the errand")))
             return
@@ -179,17 +185,30 @@ class WebMessagingTransport(Sessions):
         if config is None:
             self._spawn(self._read_config())
             return False
-        every_s = self._destination.limits.typing_every_s
-        if line is None or not self.is_ready(guest) or not config.typing or now - line.typed_at < every_s:
+        if line is None or not config.typing or not self._may_type(line, now):
             return False
-        # A message that comes in the next moment needs its slots more than this does.
-        if self._pace.admits((*line.keys("requests_per_min"), *line.keys("messages_per_s")), now) is not None:
+        if not self._pace.room(line.keys("typing"), now):
             return False
-        line.typed_at = now
-        line.slots.append(self._pace.take(line.keys("messages_per_s"), now))
-        line.session.type(now)
-        self.drain(line)
+        self._spawn(self._type(line, self._pace.take(line.keys("typing"), now)))
         return True
+
+    def _may_type(self, line: Line, now: float) -> bool:
+        """Say whether there is a place: a message that comes in the next moment needs its own more than this does."""
+        if not self.is_ready(line.guest):
+            return False
+        return self._pace.admits((*line.keys("requests_per_min"), *line.keys("messages_per_s")), now) is None
+
+    async def _type(self, line: Line, slot: Slot) -> None:
+        asked_at = self.clock.now()
+        try:
+            await self._spend("typing", line.guest)
+            now = self.clock.now()
+            if now - asked_at < STALE_TYPING_S and self._may_type(line, now):
+                line.slots.append(self._pace.take(line.keys("messages_per_s"), now))
+                line.session.type(now)
+                self.drain(line)
+        finally:
+            slot.answered(self.clock.now())
 
     async def _read_config(self) -> None:
         await self._reads.config()

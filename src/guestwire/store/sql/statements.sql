@@ -316,12 +316,20 @@ SELECT seq, at, event, guest_ref, part_id, detail FROM journal WHERE seq > ? ORD
 -- name: journal_at
 SELECT at FROM journal WHERE seq <= ? ORDER BY seq DESC LIMIT 1
 
--- name: uses
--- What gateways counted: sessions that were opened, and attempts, each at its end.
+-- name: attempts
+-- Those that gateways counted, each at its end.
 SELECT g.destination, j.guest_ref, j.event, j.at, j.detail FROM journal j JOIN guests g ON g.guest_ref = j.guest_ref
 WHERE j.seq > ?1 AND j.at > ?2 AND j.at < ?3
-  AND j.event IN ('part.accepted', 'part.throttled', 'part.requeued', 'part.checking', 'part.dead', 'part.parked',
-                  'session.configured')
+  AND j.event IN ('part.accepted', 'part.throttled', 'part.requeued', 'part.checking', 'part.dead', 'part.parked')
+
+-- name: spend
+INSERT INTO uses (at, destination, guest_ref, kind) VALUES (?, ?, ?, ?)
+
+-- name: spent
+SELECT destination, guest_ref, kind, at FROM uses WHERE at > ? AND at < ?
+
+-- name: forget_uses
+DELETE FROM uses WHERE at < ? OR at > ?
 
 -- name: journal_of_part
 SELECT seq, at, event, guest_ref, part_id, detail FROM journal WHERE part_id = ? ORDER BY seq
