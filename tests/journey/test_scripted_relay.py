@@ -31,7 +31,7 @@ from guestwire.model import (
     Unknown,
 )
 from guestwire.policy.breaker import Breaker
-from guestwire.policy.pace import Pace
+from guestwire.policy.pace import Limit, Pace
 from guestwire.relay import Relay
 from guestwire.settings import RelaySettings, RetrySettings
 from guestwire.store.base import Intake
@@ -540,6 +540,43 @@ async def test_a_store_that_fails_at_any_step(tmp_path: Path, after: int) -> Non
                     tickets = await made.submit(("ann", "1"), ("ann", "2"), ("bob", "3"))
         assert await made.until_settled(tickets, 0.3) == [PartState.ACCEPTED] * 3
         assert sorted(attempt.body.text for attempt in made.transport.visible) == ["1", "2", "3"]
+
+
+async def test_what_is_no_message_waits_for_the_store_too(tmp_path: Path) -> None:
+    """It may leave when it is written down; a window that nobody keeps is not written about."""
+    async with bench(tmp_path) as made:
+        await made.until_settled(await made.submit(("ann", "first")))
+        spend = made.relay.spender("web")
+        made.writer.failures = 2
+        await spend("history", GuestRef("g1"))
+        assert made.writer.failures == 2
+        made.relay.routes["web"].pace.retune([Limit("history_per_min", 10, 60.0)])
+        spending = asyncio.ensure_future(spend("history", GuestRef("g1")))
+        async with asyncio.timeout(10):
+            while made.writer.failed < 2:
+                assert not spending.done()
+                made.clock.advance(0.5)
+                await asyncio.sleep(0)
+            while not spending.done():
+                made.clock.advance(0.5)
+                await made.reader.read(SqliteStore.journal_seq)
+        uses = await made.reader.read(lambda store: store.uses(0.0, made.clock.now() + 1.0))
+        assert [use.kind for use in uses] == ["history", "message"]
+        assert made.relay.vitals().store is None
+
+
+async def test_what_took_long_to_be_written_is_written_again(tmp_path: Path) -> None:
+    """It counts from when it leaves: a time of long before would be forgotten too early."""
+    async with bench(tmp_path) as made:
+        made.relay.routes["web"].pace.retune([Limit("history_per_min", 10, 60.0)])
+        began_at = made.clock.now()
+        spending = asyncio.ensure_future(made.relay.spender("web")("history", GuestRef("g1")))
+        await asyncio.sleep(0)  # handed in; that it is done is heard of later
+        made.clock.advance(30.0)
+        async with asyncio.timeout(10):
+            await spending
+        uses = await made.reader.read(lambda store: store.uses(0.0, made.clock.now() + 1.0))
+        assert sorted(use.at for use in uses) == [began_at, began_at + 30.0]
 
 
 async def test_stopping_with_a_store_that_never_recovers(tmp_path: Path) -> None:

@@ -154,6 +154,11 @@ def forget_windows(patch: Patch) -> None:
     patch.setattr(relay.Relay, "_remember_uses", forget)
 
 
+def spend_silently(patch: Patch) -> None:
+    """What is no message leaves, and nobody writes it down."""
+    patch.setattr(sqlite.SqliteStore, "spend", lambda *_: None)
+
+
 def believe_first_look(patch: Patch) -> None:
     """A history that does not show it at the first look is believed."""
 
@@ -186,6 +191,7 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], tuple[str, ...]]] = {
     "order by row": (order_by_row, ("I3",)),
     "token buckets": (token_buckets, ("I5",)),
     "forget windows": (forget_windows, ("I5",)),
+    "spend silently": (spend_silently, ("reads of the history", "connects", "requests a minute of a token")),
     "believe the first look": (believe_first_look, ("I2",)),
     "forget what was sending": (forget_sending, ("I2",)),
 }

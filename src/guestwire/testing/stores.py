@@ -816,6 +816,32 @@ class StoreContract:
         assert (row.session_state, row.token, row.anchor) == (SessionState.NONE, "new-token", None)
         assert [entry.event for entry in hand.store.journal(0, 100)][-2:] == ["session.configured", "session.replaced"]
 
+    def test_what_is_about_to_leave_is_known_to_the_next_relay(self, hand: Hand, open_store: OpenStore) -> None:
+        """Whatever the journal does not tell of, between two moments; attempts are told with it, as of their end."""
+        ticket = hand.submit()
+        guest = ticket.guest_ref
+        with hand.store.transaction():
+            hand.store.spend("connect", "web", guest, 990.0)
+            hand.store.spend("history", "web", guest, 1000.0)
+            hand.store.spend("typing", "web", guest, 1000.0)
+        hand.begin(guest)
+        hand.step(Confirm(ticket.part_ids[0], accepted("g1")))
+        found = sorted(open_store().uses(995.0, 1060.0), key=lambda use: use.kind)
+        assert [(use.kind, use.at, use.ahead) for use in found] == [
+            ("history", 1000.0, True),
+            ("message", hand.now, False),
+            ("typing", 1000.0, True),
+        ]
+        assert {(use.destination, use.guest_ref) for use in found} == {("web", guest)}
+
+    def test_what_has_left_long_ago_is_forgotten(self, hand: Hand) -> None:
+        """No window is longer than some minutes; nor is what a clock wrote that was ahead kept until it is right."""
+        guest = hand.submit().guest_ref
+        for now in (1000.0, 2000.0, 1500.0, 500.0):
+            with hand.store.transaction():
+                hand.store.spend("history", "web", guest, now)
+        assert [use.at for use in hand.store.uses(0.0, 1_000_000.0)] == [500.0]
+
     def test_a_pause_and_a_note_are_remembered(self, hand: Hand) -> None:
         """A paused lane says until when; both stand in the journal."""
         guest = hand.submit().guest_ref
