@@ -120,9 +120,10 @@ class Relay(Steering):
             limits = [route.pace.limit(name) for name, _ in use_keys(route, kind, guest)]
             if not any(limit.period_s for limit in limits if limit is not None):
                 return  # nobody counts
-            # One that was written too long before it leaves would be forgotten too early: it is written again.
-            while not await self._spend(kind, destination, guest):
-                pass
+            # What leaves long after it was written would be forgotten too early, as where the machine slept in between.
+            # Once more and no oftener: a disk that is always slow is within the patience that such times are given.
+            if await self._spend(kind, destination, guest) > WRITTEN_S:
+                await self._spend(kind, destination, guest)
 
         return spend
 
@@ -253,21 +254,23 @@ class Relay(Steering):
             if use.paused_until is not None and route.shared is not None:
                 route.pace.throttled(keys[0], use.paused_until - ahead_s, use.at - ahead_s)
 
-    async def _spend(self, kind: UseKind, destination: str, guest: GuestRef) -> bool:
-        """Write down what is about to leave; returns whether it may: as with messages, not before that is on disk."""
-        now = self._clock.now()
-        try:
-            await self._writer.write(lambda store: store.spend(kind, destination, guest, now))
-        except StoreError as error:
-            if error.code in STORE_GONE:
-                return True  # the relay ends with its next step, and nobody goes on with this store
-            if self._store_error is None:  # else it is told already, perhaps by one of many who wait
-                self._store_failed(error)
-            await self._clock.wait(asyncio.Event(), now + STORE_RETRY_S)
-            return False
-        if self._store_error is not None and not self._store_error[1]:
-            self._store_error = None
-        return self._clock.now() - now < WRITTEN_S
+    async def _spend(self, kind: UseKind, destination: str, guest: GuestRef) -> float:
+        """Write down what is about to leave, as soon as the store can; returns how long it has taken, in seconds."""
+        while True:
+            now = self._clock.now()
+            try:
+                spend = partial(SqliteStore.spend, kind=kind, destination=destination, guest=guest, now=now)
+                await self._writer.write(spend)
+            except StoreError as error:
+                if error.code in STORE_GONE:
+                    return 0.0  # the relay ends with its next step, and nobody goes on with this store
+                if self._store_error is None:  # else it is told already, perhaps by one of many who wait
+                    self._store_failed(error)
+                await self._clock.wait(asyncio.Event(), now + STORE_RETRY_S)
+            else:
+                if self._store_error is not None and not self._store_error[1]:
+                    self._store_error = None
+                return self._clock.now() - now
 
     # --- absorb ---
 
