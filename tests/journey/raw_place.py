@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import datetime
 import ipaddress
+import socket
 import ssl
+import threading
 import warnings
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -22,6 +24,8 @@ from tests.journey.raw_platform import RawPlatform
 
 #: A name that leads nowhere: only a proxy can resolve it.
 BEHIND_PROXY = "gateway.invalid"
+#: How long the servers of a slow name take, in seconds.
+SLOW_NAME_S = 0.1
 _PAGE = b"<!DOCTYPE html><html><title>Please accept our terms</title></html>"
 
 
@@ -229,6 +233,8 @@ class Place:
         self._folder = folder
         self.mends: list[Callable[[], Awaitable[None]]] = []
         self._proxy: RawProxy | None = None
+        self._named = threading.Event()
+        self._resolve = socket.getaddrinfo
 
     async def tls(self, name: str) -> dict[str, Any]:
         """Have the platform speak TLS with a certificate that is no good, or not at all."""
@@ -268,7 +274,24 @@ class Place:
         """Have a name that nobody knows."""
         return {"url": f"http://{name}.invalid"}
 
+    async def name(self, how: str) -> dict[str, Any]:
+        """Have a name whose servers take their time, `slow`, or say nothing, `silent`; the resolver waits for them."""
+
+        def late(host: Any, *rest: Any, **more: Any) -> Any:
+            if host == "localhost":
+                self._named.wait(SLOW_NAME_S if how == "slow" else None)
+            return self._resolve(host, *rest, **more)
+
+        async def mend() -> None:
+            self._named.set()
+
+        socket.getaddrinfo = late
+        self.mends.append(mend)
+        return {"url": f"http://localhost:{self._platform.port}"}
+
     async def close(self) -> None:
         """End what was begun."""
+        self._named.set()
+        socket.getaddrinfo = self._resolve
         if self._proxy is not None:
             await self._proxy.shut()

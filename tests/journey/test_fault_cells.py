@@ -59,6 +59,10 @@ CELLS: dict[str, tuple[list[str] | str, list[str] | str]] = {
     # TCP and TLS
     "refused": (_web("The way there", "refused"), _lines("refused at the start", "refused later")),
     "DNS failure": (_web("The way there", "name unknown"), _lines("name unknown")),
+    "DNS slow": (
+        _web("The way there", "name slow", "name without an answer"),
+        _lines("name slow", "name without an answer"),
+    ),
     "DNS to a private address": (
         _web("Files", "address in a private network", "address of the cloud's host"),
         "- the operator's own address may be private; addresses of others are guarded",

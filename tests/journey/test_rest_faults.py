@@ -329,6 +329,7 @@ PLACES: dict[str, Callable[[Place, str], Awaitable[dict[str, Any]]]] = {
     "tls": Place.tls,
     "proxy": Place.proxy,
     "nowhere": Place.nowhere,
+    "name": Place.name,
 }
 
 
@@ -364,7 +365,7 @@ async def act(stage: Stage, when: str) -> None:
                 stage.genesys.trigger(step.name)
             case "scene":
                 await SCENES[step.name](stage)
-            case "tls" | "proxy" | "nowhere" | "setting" | "patience" | "retry" | "destination":
+            case "tls" | "proxy" | "nowhere" | "name" | "setting" | "patience" | "retry" | "destination":
                 pass  # so from the beginning
             case _:
                 raise AssertionError(f"no such step: {step}")
