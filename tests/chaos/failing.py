@@ -41,6 +41,8 @@ ERRORS: dict[str, tuple[str, ...]] = {
 #: Hints and questions, whose answers SQLite does not look at, are passed on; these it relies on:
 #: SIZE_HINT, SYNC, COMMIT_PHASETWO.
 CONTROLS = frozenset({apsw.SQLITE_FCNTL_SIZE_HINT, apsw.SQLITE_FCNTL_SYNC, apsw.SQLITE_FCNTL_COMMIT_PHASETWO})
+#: What a file system does not do any more once it is read-only; what is open stays open.
+WRITES = frozenset({"xWrite", "xTruncate", "xDelete"})
 #: The kernel lets go of a file or a lock even where it reports an error.
 DONE_ANYWAY = frozenset({"xClose", "xUnlock"})
 
@@ -63,6 +65,8 @@ class Fault(NamedTuple):
     """So many calls after it fail as well."""
     everywhere: bool = False
     """Those after it are of every kind and file; else of the same kind of call."""
+    kinds: frozenset[str] = frozenset()
+    """Those after it are of these kinds, of whatever file."""
 
 
 class FailingDisk(apsw.VFS):
@@ -121,7 +125,7 @@ class FailingDisk(apsw.VFS):
         if fault.place == place and self.calls[place] == fault.nth:
             self._left = fault.lasting
             return fault.error
-        if self._left > 0 and (fault.everywhere or place.call == fault.place.call):
+        if self._left > 0 and (fault.everywhere or place.call in (fault.kinds or {fault.place.call})):
             self._left -= 1
             return fault.error if fault.error in ERRORS[place.call] else ERRORS[place.call][0]
         return None

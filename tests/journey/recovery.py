@@ -13,7 +13,9 @@ from collections.abc import Iterable
 
 from guestwire import JournalEntry
 from guestwire.model import PartId
+from guestwire.relay import POLL_EVERY_S
 from guestwire.settings import RelaySettings, RetrySettings
+from guestwire.steering import STORE_RETRY_S
 
 _RELAY, _RETRY = RelaySettings(), RetrySettings()
 #: What each wait costs at most, in seconds, at the defaults. `reconnect` doubles with each in a row.
@@ -27,6 +29,8 @@ WAITS: dict[str, float] = {
     "eviction": 1.2 * _RELAY.evicted_retry_s,
     "pause": _RELAY.reconnect_cap_s,
     "probe": 60.0,
+    "store": STORE_RETRY_S + POLL_EVERY_S,
+    "drain": _RELAY.shutdown_s,
 }
 
 

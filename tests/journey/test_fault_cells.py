@@ -165,6 +165,27 @@ ELSEWHERE = {
     "webhook sink: 410": "tests/contract/test_replies_sink.py::test_a_receiver_that_is_gone_for_ever_ends_it",
 }
 
+#: Demands about the machine: rows of that table.
+MACHINE = {
+    "disk full": ["disk nearly full", "disk full", "disk full at a write", "writes cut off"],
+    "a disk that fails": ["nothing is synced", "nothing can be read", "disk gone"],
+    "read-only": ["disk turns read-only", "disk read-only from the start"],
+    "EMFILE": ["too few descriptors"],
+    "clock": [
+        *(f"clock {span} {way}" for span in ("an hour", "ten years") for way in ("ahead", "behind")),
+        "clock set while a relay runs",
+    ],
+    "suspend": ["suspended"],
+    "signals": ["SIGTERM", "SIGTERM twice", "SIGINT twice", "SIGHUP", "SIGPIPE", "SIGKILL"],
+    "LANG=C": ["locale of no country"],
+}
+
+
+@pytest.mark.parametrize("demand", MACHINE)
+def test_every_demand_about_the_machine_is_a_row(demand: str) -> None:
+    """Whatever may happen to the machine stands in the page."""
+    assert {("The machine", fault) for fault in MACHINE[demand]} <= ROWS
+
 
 @pytest.mark.parametrize("demand", CELLS)
 def test_every_cell_is_filled(demand: str) -> None:
