@@ -37,6 +37,15 @@ def test_a_token_has_five_messages_a_second_less_a_reserve() -> None:
     }
 
 
+def test_without_a_reserve_messages_may_have_the_whole_minute() -> None:
+    """Zero is zero: no default takes its place, and the other limits of the way out stay what they are."""
+    found = counts(token_limits([kiosk(limits=Limits.of("openmessaging", reserve_per_min=0))]))
+    assert found["messages_per_min"] == found["requests_per_min"] == 300
+    assert found["messages_per_s"] == 300
+    bare = counts(token_limits([kiosk(limits=Limits(reserve_per_min=0))]))
+    assert bare["messages_per_min"] == bare["requests_per_min"] == Limits().requests_per_min
+
+
 def test_the_tutorial_contract_has_a_hundred_a_second() -> None:
     """As the tutorial says."""
     found = counts(token_limits([Destination(name="t", transport="rest-contract", url="http://127.0.0.1:1")]))

@@ -229,9 +229,11 @@ def test_a_limit_in_a_file_is_laid_over_those_of_its_way_out(world: World) -> No
     world.project(KIOSK + "[destinations.kiosk.limits]\nrequests_per_min = 3000\n")
     loaded = world.load()
     limits = loaded.settings.destinations["kiosk"].limits
-    assert limits == msgspec.structs.replace(LIMITS_OF["openmessaging"], requests_per_min=3000)
+    assert limits == Limits.of("openmessaging", requests_per_min=3000)
     assert loaded.origins["destinations.kiosk.limits.reserve_per_min"] == "default"
     assert loaded.origins["destinations.kiosk.limits.requests_per_min"].endswith("guestwire.toml line 6")
+    world.environ["GUESTWIRE_DESTINATIONS__KIOSK__LIMITS__RESERVE_PER_MIN"] = "0"
+    assert world.load().settings.destinations["kiosk"].limits.reserve_per_min == 0
     world.environ["GUESTWIRE_DESTINATIONS__KIOSK__LIMITS__MEDIA_TYPES"] = "image/png, text/plain"
     assert world.load().settings.destinations["kiosk"].limits.media_types == ("image/png", "text/plain")
 

@@ -111,8 +111,9 @@ class Limits(Section, frozen=True, kw_only=True):
     """
     How much the gateway takes. Nothing on the wire announces these numbers, so each is a setting.
 
-    The defaults below are those of web messaging; `LIMITS_OF` has the others'. "limits page": the vendor's page on web
-    messaging limits as quoted by a third party in October 2026.
+    The defaults below are those of web messaging; `LIMITS_OF` has the others'. What a program leaves out of
+    ``Limits(...)`` is therefore web messaging's, whatever way out it is for: `Limits.of` begins with the way's own.
+    "limits page": the vendor's page on web messaging limits as quoted by a third party in October 2026.
     """
 
     messages_per_s: Count = 5
@@ -154,6 +155,18 @@ class Limits(Section, frozen=True, kw_only=True):
     """Messages that are on their way at once. REST ways only; ours."""
     media_types: tuple[str, ...] = ()
     """MIME types that a file may have; none named: the platform decides."""
+
+    @classmethod
+    def of(cls, transport: TransportName, **changes: Any) -> Limits:
+        """
+        Return what a way out takes, with some of it set otherwise, as a table of the settings file does.
+
+        ``Limits.of("openmessaging", reserve_per_min=0)`` keeps its 300 requests a minute.
+
+        Raises:
+            Misfit: As the constructor.
+        """
+        return msgspec.structs.replace(LIMITS_OF[transport], **changes)
 
     def __post_init__(self) -> None:
         super().__post_init__()
