@@ -2,7 +2,7 @@
 Where a process dies by its own hand: before and after each durable step, and in each state of a way out.
 
 The product knows nothing of it: its methods are wrapped from outside, in a process that is about to die. All points
-stand in `POINTS`; each says itself, on stdout, before it kills.
+stand in `POINTS` and `APART`; each says itself, on stdout, before it kills.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from guestwire.model import Accepted, CaughtUp, Failed, Refused, SessionChanged, Throttled, Unknown
+from guestwire.model import Accepted, AuthChanged, CaughtUp, Failed, Refused, SessionChanged, Throttled, Unknown
 from guestwire.protocol.guest import GuestSession
 from guestwire.protocol.states import ConnectionState
 from guestwire.relay import Relay
@@ -56,8 +56,10 @@ CHANGES = {
     "file noted": base.NoteUpload,
     "errand ended": base.EndErrand,
     "paused": base.Pause,
+    "moved back": base.Realign,
     "reply kept": base.Hear,
     "session noted": SessionChanged,
+    "sign-in kept": AuthChanged,
     "replies complete": CaughtUp,
     "noted": base.Note,
 }
@@ -92,10 +94,13 @@ ONCE = (
     "takeover after commit",
     *(f"{way}.open {when}" for way in ASKED for when in ("before", "after")),
 )
-#: Every point there is.
+#: Passed only where guests sign in, and where more lanes wait than there is room for, written by a clock ahead.
+APART = tuple(f"{name} {when} commit" for name in ("sign-in kept", "moved back") for when in ("before", "after"))
+_COMMITS = tuple(f"{name} {when} commit" for name in (*VERBS, *CHANGES, "begun") for when in ("before", "after"))
+#: Every point there is, but those.
 POINTS = (
     "lock taken",
-    *(f"{name} {when} commit" for name in (*VERBS, *CHANGES, "begun") for when in ("before", "after")),
+    *(point for point in _COMMITS if point not in APART),
     *(f"told: {name}" for name in TOLD),
     *(f"answer: {name}" for name in OUTCOMES),
     *(f"{way}.{name} {when}" for way, (_, names) in ASKED.items() for name in names for when in ("before", "after")),
@@ -108,7 +113,7 @@ POINTS = (
 
 def arm(name: str, nth: int) -> None:
     """Let this process die when it passes a point for the nth time."""
-    assert name in POINTS
+    assert name in (*POINTS, *APART)
     passages = itertools.count(1)
 
     def passed(point: str) -> None:

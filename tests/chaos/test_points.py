@@ -8,13 +8,15 @@ import os
 import random
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from guestwire.emulator.records import AgentError
+from guestwire.store.base import Change
 from tests.chaos.kit import Stage, plan, record, stage
-from tests.chaos.points import ONCE, POINTS
+from tests.chaos.points import APART, CHANGES, ONCE, POINTS
+from tests.chaos.worker import wiring
 
 LONG = os.environ.get("GUESTWIRE_EXAMPLES") == "long"
 #: The table is gone through so often, each time cut into so many stories that go on side by side: most is waiting.
@@ -107,7 +109,52 @@ async def die_at(points: Sequence[str], folder: Path, draw: random.Random) -> No
         made.integrity()
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_dead_as_a_sign_in_is_kept(tmp_path: Path, when: str) -> None:
+    """Its tokens are in the store from the commit on; before it the guest signs in again, and all goes on."""
+    async with stage(tmp_path, ("webmessaging",), auth_enabled=True) as made:
+        one: dict[str, Any] = {"guests": 1, "files": False, "signs_in": True}
+        child = await made.start(name="sue", point=f"sign-in kept {when} commit", **one)
+        await made.ended(child)
+        assert made.died_at, made.broken
+        async with wiring(made.order(relay="never")) as wire:
+            guest_ref = await wire.guest_ref("sue 0")
+            (lane,) = await wire.store_read(lambda store: store.lanes([guest_ref]))
+        assert (lane.auth is not None) == (when == "after")
+        if when == "after":
+            await made.finish("sue", **{**one, "signs_in": False})  # nobody is asked again
+        await made.finish("sue", **one)
+        await judged(made)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_dead_as_a_lane_is_moved_back(tmp_path: Path, when: str) -> None:
+    """With more lanes than there is room for, all of them written by a clock ahead, each goes out all the same."""
+    async with stage(tmp_path, ("webmessaging",)) as made:
+        many: dict[str, Any] = {"guests": 6, "burst": 12, "files": False}
+        child = await made.start(point=f"moved back {when} commit", max_lanes=1)
+        submitter = await made.start(name="sue", relay="never", ahead_s=3600.0, **many)
+        await made.ended(child)
+        assert made.died_at, made.broken
+        await made.kill(submitter)
+        await made.finish("sue", max_lanes=1, **many)
+        await judged(made)
+
+
+async def judged(made: Stage) -> None:
+    """Nothing lost, doubled without record or out of order, and the files are whole."""
+    found, _ = await made.audit()
+    assert not found.violations, await made.explain(found, made.died_at[-1])
+    assert found.waiting == []
+    made.integrity()
+
+
 def test_points_are_named_once() -> None:
     """No two have one name, and whoever is met once is met at all."""
-    assert len(set(POINTS)) == len(POINTS)
+    assert len({*POINTS, *APART}) == len(POINTS) + len(APART)
     assert set(ONCE) <= set(POINTS)
+
+
+def test_every_change_is_a_point() -> None:
+    """Whatever a step of the relay may bring to disk, a process has died before it and after."""
+    assert set(CHANGES.values()) == set(get_args(Change))

@@ -14,12 +14,13 @@ import resource
 import sys
 import time
 import traceback
+import uuid
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from guestwire import Attachment, Destination, GuestWire, Message, Ticket
+from guestwire import Attachment, Destination, GuestWire, Message, Ticket, relay
 from guestwire.clock import SystemClock
 from guestwire.errors import GuestWireError, StoreError
 from guestwire.model import Draft
@@ -67,6 +68,10 @@ class Order(msgspec.Struct, kw_only=True, omit_defaults=True):
     files: bool = True
     busy: bool = False
     """It does everything else that there is beside: batches, errands, webhooks, receipts, messages for later."""
+    signs_in: bool = False
+    """Its guests sign in before they say anything."""
+    max_lanes: int | None = None
+    """So many lanes of a destination may be in memory; None: as many as the product says."""
     point: str = ""
     """Where it dies by its own hand, see `points`; and at which passage."""
     nth: int = 1
@@ -122,6 +127,8 @@ def begin(order: Order) -> None:
             arm(order.point, order.nth)
         if order.max_files is not None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (order.max_files, order.max_files))
+        if order.max_lanes is not None:
+            relay.MAX_LANES = order.max_lanes
         asyncio.run(main(order))
     except GuestWireError as error:
         say(f"ended {error.code} {error.message}")
@@ -159,6 +166,10 @@ async def main(order: Order) -> None:
         reporting = asyncio.create_task(report()) if order.reports else None
         if order.name and order.busy:
             await be_busy(wire, order)
+        if order.signs_in:
+            for number in range(order.guests):
+                code = uuid.uuid4().hex  # each is good for one exchange
+                await wire.guests.sign_in(f"{order.name} {number}", code=code, redirect_uri="https://shop.example/back")
         if order.name:
             await submit(wire, order)
             say("done")
