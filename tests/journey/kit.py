@@ -12,8 +12,10 @@ from guestwire import Destination, GuestWire, JournalEntry, Message, RelaySettin
 from guestwire.client import RelayMode
 from guestwire.clock import Clock
 from guestwire.emulator.app import Emulator
+from guestwire.emulator.settings import EmulatorSettings
 from guestwire.settings import Secret, StoreSettings
 from guestwire.store.sqlite import SqliteStore
+from guestwire.testing import FakeClock
 
 #: How long a test waits for what must come, in seconds.
 PATIENCE_S = 15.0
@@ -134,3 +136,14 @@ async def eventually(condition: Callable[[], object]) -> None:
 def inbound(genesys: Emulator) -> list[str]:
     """The texts that an agent sees from guests, in visible order."""
     return [message["text"] for message in genesys.messages() if message["direction"] == "Inbound"]
+
+
+@contextlib.asynccontextmanager
+async def on_one_clock(clock: FakeClock, **settings: Any) -> AsyncIterator[Emulator]:
+    """An emulator whose time is ours."""
+    genesys = Emulator(EmulatorSettings.checked(settings), clock=clock.now)
+    try:
+        await genesys.start()
+        yield genesys
+    finally:
+        await genesys.close()

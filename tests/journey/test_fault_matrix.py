@@ -29,6 +29,7 @@ from guestwire.emulator.triggers import HOSTILE
 from guestwire.policy.connect import PROBE_EVERY_S
 from guestwire.settings import RetrySettings
 from guestwire.testing import FakeClock, emulator
+from guestwire.transports.histories import CATCH_UP_READS
 from tests.contract.test_emulator_kit import raw_guest
 from tests.journey.auditor import audit
 from tests.journey.bad_frames import BYTES, HISTORIES, PONGS, is_echo, is_reply
@@ -277,11 +278,13 @@ async def test_a_message_has_the_stated_outcome(tmp_path: Path, row: Row, caplog
         (part,), _ = await wire.find(ticket.message_id)
         assert part.attempt == story.count("sending") - story.count("throttled")
         assert part.possible_duplicates == story.count("possible_duplicate")
-        # One look may come too early; two more, far enough apart, decide. Who comes back to a session reads once more.
+        # One look may come too early; two more, far enough apart, decide. Who comes back to a session reads what he may
+        # have missed, and once more after `settle_s`: on a busy machine the second comes before this line does.
         resumed = [entry for entry in await journal_of(wire) if entry.detail.get("new_session") is False]
         faults = sum(step.kind in ("history", "fault") for step in steps_of(row))
         if "times=null" not in row.cells["made by"]:
-            assert genesys.state()["history_reads"] <= 3 * story.count("checking") + len(resumed) + faults
+            most = 3 * story.count("checking") + CATCH_UP_READS * len(resumed) + faults
+            assert genesys.state()["history_reads"] <= most
         secrets = {CANARY, token or CANARY, await stage.token(), await stage.token(BOB)}
         check_silence(secrets, await journal_of(wire))
     check_logs(secrets, caplog)

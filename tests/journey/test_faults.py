@@ -266,7 +266,7 @@ async def test_at_most_once_waits_for_a_person(tmp_path: Path) -> None:
         emulator(**FAST) as genesys,
         wired(genesys, tmp_path, delivery=Delivery.AT_MOST_ONCE) as wire,
     ):
-        genesys.inject("drop_before_accept")
+        genesys.inject("drop_before_accept", match={"text": "perhaps"})
         ticket = await say(wire, "perhaps")
         behind = await say(wire, "behind")
         other = await say(wire, "other lane", "bob")

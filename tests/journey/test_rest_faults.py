@@ -41,7 +41,6 @@ from guestwire import (
 from guestwire.client import RelayMode
 from guestwire.clock import Clock, SystemClock
 from guestwire.emulator.app import Emulator
-from guestwire.emulator.settings import EmulatorSettings
 from guestwire.net import Http, Unreachable
 from guestwire.protocol.openmessaging import Call
 from guestwire.routes import caller_of
@@ -50,7 +49,7 @@ from guestwire.testing import FakeClock, emulator
 from guestwire.transports.oauth import tokens_of
 from guestwire.webhook import WebhookServer
 from tests.journey.auditor import audit, events_of, fullest
-from tests.journey.kit import PATIENCE_S, QUICK, eventually, journal_of, settled, until
+from tests.journey.kit import PATIENCE_S, QUICK, eventually, journal_of, on_one_clock, settled, until
 from tests.journey.raw_place import Place, serves_old_tls
 from tests.journey.raw_platform import TRICKS, RawPlatform, raw_platform
 from tests.journey.recovery import WAITS, observed, stated
@@ -713,17 +712,6 @@ def shown_by_part(genesys: Emulator, tickets: list[Ticket], guests: list[Guest])
 
 
 # --- limits ---
-
-
-@contextlib.asynccontextmanager
-async def on_one_clock(clock: FakeClock, **settings: Any) -> AsyncIterator[Emulator]:
-    """An emulator whose time is ours."""
-    genesys = Emulator(EmulatorSettings.checked(settings), clock=clock.now)
-    try:
-        await genesys.start()
-        yield genesys
-    finally:
-        await genesys.close()
 
 
 async def test_two_ways_with_one_client_stay_below_its_limit(tmp_path: Path) -> None:
