@@ -156,7 +156,7 @@ def forget_windows(patch: Patch) -> None:
 
 def spend_silently(patch: Patch) -> None:
     """What is no message leaves, and nobody writes it down."""
-    patch.setattr(sqlite.SqliteStore, "spend", lambda *_: None)
+    patch.setattr(sqlite.SqliteStore, "spend", lambda *_, **__: None)
 
 
 def believe_first_look(patch: Patch) -> None:

@@ -19,7 +19,7 @@ from tests.simulation.world import Verdict, simulate
 CHUNK = 25
 SEEDS = 100_000 if os.environ.get("GUESTWIRE_EXAMPLES") == "long" else 500
 #: A world with every kind of route, in which much goes on.
-BUSY = 101
+BUSY = 106
 #: Deaths at each point.
 DEATHS = 12
 
