@@ -12,7 +12,10 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
+import time
+import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,8 +25,8 @@ import pytest
 from guestwire import JournalEntry, Ticket
 from tests.chaos.kit import Stage, stage
 from tests.chaos.test_many import command_line
-from tests.journey.recovery import exceeded, observed, stated, written
-from tests.journey.test_cli_kit import ended, line_with
+from tests.journey.recovery import exceeded, observed, seconds_of, stated, written
+from tests.journey.test_cli_kit import GUESTWIRE, Cli, ended, line_with
 from tests.journey.test_fault_matrix import STORIES, TABLES, Row, story_in
 
 ROOT = Path(__file__).parents[2]
@@ -267,6 +270,34 @@ async def plain_locale(row: Row, folder: Path) -> None:
         assert (await asyncio.to_thread(ended, up, signal.SIGTERM)).code == 0
 
 
+# A resolver asks at port 53 alone, and the machine's own settings must not be touched: hence a view of one's own.
+_WITH_RESOLVER = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
+
+
+async def silent_name(row: Row, folder: Path) -> None:
+    """SIGTERM while the resolver waits for a server that says nothing: `up` does not wait for it."""
+    resolver = folder / "resolv.conf"
+    resolver.write_text("nameserver 127.0.0.53\n")
+    view = ["unshare", "--mount", "sh", "-c", _WITH_RESOLVER, str(resolver)]
+    cli = Cli(folder, GUESTWIRE_RELAY__CONNECT_TIMEOUT_S="60")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        try:
+            silent.bind(("127.0.0.53", 53))
+            await asyncio.to_thread(subprocess.run, [*view, "true"], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("a name server of one's own needs root, a free port, and a kernel that lets it mount")
+        place = ("--gateway", "http://gateway.example:8080", "--deployment-id", str(uuid.uuid4()))
+        said = await asyncio.to_thread(cli, "send", *place, "--guest", "1", "x", "--wait", "none")
+        assert said.code == 0, said.err
+        up = subprocess.Popen(  # noqa: ASYNC220 - it only begins
+            [*view, GUESTWIRE, "up", *place], cwd=folder, env=cli.environment, stderr=subprocess.PIPE, text=True
+        )
+        await asyncio.to_thread(silent.recv, 512)
+        began = time.monotonic()
+        assert (await asyncio.to_thread(ended, up, signal.SIGTERM)).code == 0
+        assert time.monotonic() - began < seconds_of(stated(row.cells["within"])[0])
+
+
 SCENES: dict[str, Callable[..., Awaitable[None]]] = {
     "disk_nearly_full": disk_nearly_full,
     "disk_full": disk_full,
@@ -276,6 +307,7 @@ SCENES: dict[str, Callable[..., Awaitable[None]]] = {
     "suspended": suspended,
     "nobody_reads": nobody_reads,
     "plain_locale": plain_locale,
+    "silent_name": silent_name,
 }
 
 

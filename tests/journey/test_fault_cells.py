@@ -176,7 +176,15 @@ MACHINE = {
         "clock set while a relay runs",
     ],
     "suspend": ["suspended"],
-    "signals": ["SIGTERM", "SIGTERM twice", "SIGINT twice", "SIGHUP", "SIGPIPE", "SIGKILL"],
+    "signals": [
+        "SIGTERM",
+        "SIGTERM while a name is silent",
+        "SIGTERM twice",
+        "SIGINT twice",
+        "SIGHUP",
+        "SIGPIPE",
+        "SIGKILL",
+    ],
     "LANG=C": ["locale of no country"],
 }
 

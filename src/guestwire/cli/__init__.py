@@ -12,6 +12,8 @@ import io
 import os
 import sys
 
+from guestwire.cli import leaving
+
 
 def main() -> None:
     """Run the command line; the exit code says how it went (docs/cli.md)."""
@@ -19,7 +21,8 @@ def main() -> None:
         # A terminal that cannot show a letter shows its number; it is no reason to fail.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(run(sys.argv[1:]))
+    leaving.expect()
+    leaving.leave(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeGuard, TypeVar
 import msgspec
 import typer
 
-from guestwire.cli import show
+from guestwire.cli import leaving, show
 from guestwire.errors import ConfigError, NotFound
 from guestwire.settings import Destination, Loaded, ad_hoc, ambient_of, choose, load
 from guestwire.settings.values import is_loopback
@@ -207,9 +207,12 @@ def run(main: Callable[[], Coroutine[Any, Any, T]], *, interrupted: str = "") ->
         factory: Callable[[], asyncio.AbstractEventLoop] | None = uvloop.new_event_loop
     except ImportError:
         factory = None
-    with asyncio.Runner(loop_factory=factory) as runner:
+    runner = asyncio.Runner(loop_factory=factory)
+    try:
         mind_loop(runner.get_loop())
         results = runner.run(_interruptible(main, interrupted))
+    finally:
+        leaving.close_last(runner.close)
     if not results:
         raise KeyboardInterrupt
     return results[0]
