@@ -46,15 +46,20 @@ async def test_a_machine_does_as_stated(tmp_path: Path, row: Row) -> None:
 
 async def complete(made: Stage, row: Row, *names: str, **changes: Any) -> None:
     """Everything that was submitted is accepted, once, in order, and as the row says; then the files are whole."""
-    tickets = [ticket for _, ticket in made.told.values()]
-    await made.accepted()
-    check_stories(row, await made.journal(), tickets)
+    await went_as_stated(made, row)
     await made.forget()
     await made.finish(*names, **{**PLAIN, **changes})
     found, _ = await made.audit()
     assert not found.violations, await made.explain(found, "at the end")
     assert found.waiting == []
     made.integrity()
+
+
+async def went_as_stated(made: Stage, row: Row) -> None:
+    """What callers were told of up to now comes to its end in a way that the row names; more may be on its way."""
+    tickets = [ticket for _, ticket in made.told.values()]
+    await made.accepted()
+    check_stories(row, await made.journal(), tickets)
 
 
 def check_stories(row: Row, entries: list[JournalEntry], tickets: list[Ticket]) -> None:
@@ -265,8 +270,7 @@ async def plain_locale(row: Row, folder: Path) -> None:
         assert seen.code == 0
         await made.start(name="sue", relay="never", **PLAIN)
         await made.step(what="part.accepted", times=10)
-        await made.accepted()
-        check_stories(row, await made.journal(), [ticket for _, ticket in made.told.values()])
+        await went_as_stated(made, row)
         assert (await asyncio.to_thread(ended, up, signal.SIGTERM)).code == 0
 
 
