@@ -397,7 +397,7 @@ class GuestWire:
                 if seen < 0:
                     seen = await self._reader.read(SqliteStore.journal_seq)
                     self.feed.publish(())  # news may have been missed in between: look again
-                entries = await self._reader.read(partial(SqliteStore.journal, after=seen, limit=5_000))
+                entries = await self._reader.read(partial(SqliteStore.journal, after=seen, limit=1_000))
             except StoreError as error:
                 logger.warning("the store cannot be read: %s", error, extra={"action": "watch_failed"})
                 continue  # whoever waits here must not wait for ever because of one failed look

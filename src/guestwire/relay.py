@@ -72,7 +72,7 @@ MAX_LANES = 5_000
 #: How often other processes' submissions are looked for, in seconds: one pragma, a microsecond.
 POLL_EVERY_S = 0.1
 #: Journal entries read at once.
-JOURNAL_SLICE = 5_000
+JOURNAL_SLICE = 1_000
 #: The longest window that a gateway counts in, in seconds.
 REMEMBERED_S = 60.0
 #: What leaves later than this after it was written down, in seconds, is written down again.
