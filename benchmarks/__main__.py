@@ -16,6 +16,7 @@ from benchmarks import (
     pacing,
     rest,
     restart,
+    splitting,
     start,
     tokens,
     tutorial,
@@ -43,6 +44,7 @@ def main() -> int:
         "lost_answer": lost_answer.main,
         "tokens": tokens.main,
         "webhook": webhook.main,
+        "splitting": splitting.main,
         "idle": partial(idle.main, asked.guests),
     }
     unknown = [name for name in asked.names if name not in known]

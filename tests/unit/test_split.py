@@ -128,12 +128,12 @@ def test_no_text_makes_a_bad_part(text: str, limit: int, unit: Unit) -> None:
 
 @given(texts, st.sampled_from(UNITS))
 def test_text_without_long_whitespace_can_always_be_split(listed: list[str], unit: Unit) -> None:
-    """Where a run of whitespace and a grapheme on each side fit, there is no finding."""
+    """Where the longest run of whitespace and the largest grapheme fit together, there is no finding."""
     text = "".join(listed)
     grapheme = max((encoded(each, unit) for each in regex.findall(r"\X", text)), default=1)
     run = max((encoded(each, unit) for each in re.findall(r"\s+", text)), default=0)
     if text.strip():
-        assert fit(text, 2 * grapheme + run, unit).parts
+        assert fit(text, grapheme + run, unit).parts
 
 
 @given(st.lists(st.tuples(words, st.sampled_from((" ", "\n", ". ", ".\n\n"))), min_size=1), st.integers(30, 60))
@@ -281,7 +281,7 @@ def test_single_characters_are_single() -> None:
     """What is never looked at for graphemes is one each, beside its own kind and beside others."""
     singles = regex.findall(f"[{split._SINGLE}]", "".join(map(chr, range(0x10000))))
     assert len(singles) > 30_000
-    text = "".join(f"漢{each}{each}a" for each in singles)
+    text = "".join(f"漢{each}{each}a" for each in singles if each != "\r")
     assert len(regex.findall(r"\X", text)) == len(text)
 
 
@@ -293,7 +293,7 @@ def test_single_characters_are_single() -> None:
 def test_graphemes_are_those_of_the_library(text: str) -> None:
     """Counting flags and passing over what is single changes nothing."""
     found = set(edges(regex.findall(r"\X", text)))
-    graphemes = split._Whole(split._clusters(text))
+    graphemes = split._Graphemes(text)
     assert {place for place in range(1, len(text)) if graphemes.around(place) is None} == found
 
 
