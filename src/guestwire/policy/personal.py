@@ -132,8 +132,6 @@ def _apart(found: list[Found]) -> list[Found]:
 
 # --- keys of services ---
 
-#: What each key below has in it. Looking for these first spares nearly every text the pattern.
-_HINTS = ("AKIA", "ASIA", "AIza", "eyJ", "xox", "sk-", "_live_", "-----BEGIN")
 _BASE64URL = "[A-Za-z0-9_-]"
 #: Sources, as of November 2026: AWS, IAM identifiers (AKIA long-term, ASIA temporary); GitHub, "Behind GitHub's new
 #: authentication token formats" (2021) and fine-grained tokens (2022); Slack, "Tokens"; Stripe, "API keys", whose test
@@ -161,7 +159,17 @@ _LETTERS_AND_DIGITS = re.compile(r"[A-Za-z0-9]{20}")
 
 
 def _keys(text: str) -> Iterator[Found]:
-    if not ("gh" in text and "_" in text) and not any([hint in text for hint in _HINTS]):  # noqa: C419 - a list is faster
+    # What one of each key below has in it. Asked first, and one by one: that spares nearly every text the pattern.
+    if not (
+        "sk-" in text
+        or "eyJ" in text
+        or "xox" in text
+        or "AKIA" in text
+        or "ASIA" in text
+        or "AIza" in text
+        or "-----BEGIN" in text
+        or ("_" in text and ("_live_" in text or "gh" in text))
+    ):
         return
     # One byte for each character, so that places in the bytes are places in the text. (Given a str, RE2's wrapper
     # encodes it as UTF-8, which half a surrogate pair is not, and counts the places back.)
@@ -244,24 +252,30 @@ def _with_digits(text: str, least: int) -> str:
     """Return a text of the same length whose digits and their separators are ASCII; empty: it has fewer digits."""
     if text.isascii():
         return text if len(text.encode().translate(None, _NOT_DIGITS)) >= least else ""
-    return text.translate(_plain()) if len(_ANY_DIGIT.findall(text)) >= least else ""
+    if len(_ANY_DIGIT.findall(text)) < least:
+        return ""
+    odd, plain = _odd_ones()
+    return odd.sub(lambda match: plain[match.group()], text)
 
 
 @functools.cache
-def _plain() -> dict[int, str]:
-    """Return the plain form of digits of every script, and of dashes and spaces of one character."""
-    table = {code: str(unicodedata.decimal(chr(code), "")) for code in range(0x80, 0x20000) if chr(code).isdecimal()}
-    return table | dict.fromkeys(range(0x2010, 0x2016), "-") | dict.fromkeys((0x2212, 0xAD), "-") | _SPACES
-
-
-_SPACES = dict.fromkeys([0x09, 0xA0, 0x202F, *range(0x2000, 0x200B)], " ")
+def _odd_ones() -> tuple[re.Pattern[str], dict[str, str]]:
+    """Return what finds digits of other scripts, dashes and spaces of one character, and the plain form of each."""
+    plain = {chr(code): str(unicodedata.decimal(chr(code), "")) for code in range(0x80, 0x10000)}
+    plain = {character: digit for character, digit in plain.items() if digit}
+    plain |= dict.fromkeys(map(chr, [0xAD, *range(0x2010, 0x2016), 0x2212]), "-")
+    plain |= dict.fromkeys(map(chr, [0x09, 0xA0, *range(0x2000, 0x200B), 0x202F]), " ")
+    return re.compile(f"[{''.join(plain)}]"), plain
 
 
 def _numbers(text: str, kinds: Collection[Kind], region: str | None) -> Iterator[Found]:
     phones = _Phones(text, region) if "phone" in kinds else None
     for run in _RUN.finditer(text):
-        groups = [match.span() for match in _GROUP.finditer(text, run.start(), run.end())]
-        digits = sum(end - start for start, end in groups)
+        start, end = run.span()
+        if end - start < 13 and phones is None:
+            continue
+        groups = [match.span() for match in _GROUP.finditer(text, start, end)]
+        digits = sum(behind - first for first, behind in groups)
         cards = list(_cards(text, groups)) if digits >= 13 else []
         if "card" in kinds:
             yield from cards
@@ -346,11 +360,13 @@ def _cards(text: str, groups: Sequence[_Group]) -> Iterator[Found]:
 
 def _card_at(text: str, groups: Sequence[_Group], first: int) -> tuple[int, str]:
     """Return the last group and the issuer of the longest card that begins with a group; an empty issuer: none does."""
-    start = groups[first][0]
+    start, behind = groups[first]
     found = first, ""
-    if text[start] not in _FIRST_DIGITS:
+    if text[start] not in _FIRST_DIGITS or (behind - start < 3 and _goes_on(text, groups, first)):
         return found
     digits, between = "", None
+    issuers: dict[int, str] | None = None
+    sizes: list[int] = []
     for number in range(first, len(groups)):
         begin, end = groups[number]
         if number > first:
@@ -358,29 +374,39 @@ def _card_at(text: str, groups: Sequence[_Group], first: int) -> tuple[int, str]
             if gap not in _BETWEEN or between not in (None, gap):
                 break
             between = gap
-        if end - begin + len(digits) > 19:
+        sizes.append(end - begin)
+        if end - begin + len(digits) > 19 or not _are_usual(sizes):
             break
         digits += text[begin:end]
-        if len(digits) < 13 or not _passes_luhn(digits):
+        if len(digits) < 13:
             continue
-        issuer = issuer_of(digits)
+        if issuers is None:
+            issuers = _issuers_of(digits)
         if (
-            issuer
-            and _are_usual([behind - before for before, behind in groups[first : number + 1]])
+            len(digits) in issuers
+            and _passes_luhn(digits)
             and _stands_alone(text, start, end)
             and not (len(digits) == 13 and _is_ean(digits))
             and not _in_iban(text, start, end)
         ):
-            found = number, issuer
+            found = number, issuers[len(digits)]
     return found
 
 
-def issuer_of(digits: str) -> str:
-    """Return who issues cards with such a number; empty: nobody known."""
+def _goes_on(text: str, groups: Sequence[_Group], number: int) -> bool:
+    """Whether a short group continues a row of short ones; a card in singles or pairs begins where its row does."""
+    before, end = groups[number - 1] if number else (0, 0)
+    return number > 0 and end - before < 3 and text[end : groups[number][0]] in _BETWEEN
+
+
+def _issuers_of(digits: str) -> dict[int, str]:
+    """Return who issues cards that begin with such digits (6 or more), by the length of their numbers."""
+    found: dict[int, str] = {}
     for name, first, last, lengths in _ISSUERS:
-        if len(digits) in lengths and first <= digits[: len(first)] <= last:
-            return name
-    return ""
+        if first <= digits[: len(first)] <= last:
+            for length in lengths:
+                found.setdefault(length, name)
+    return found
 
 
 def _passes_luhn(digits: str) -> bool:
@@ -481,17 +507,33 @@ class _Phones:
         abroad = head.endswith("+") or head == "+(" or zeros
         if not abroad and self._region is None:
             return None
+        ends = self._ends(groups, first, dates)
+        if not ends:
+            return None
         start = begin - (2 if head in ("(+", "+(") else head[-1:] in ("+", "("))
-        for last in self._ends(groups, first, dates):
+        has_trunk = is_announced = False
+        if not abroad:
+            # Without a trunk prefix, 9 digits in Spain are as good an order number: a word or the usual spaces tell.
+            has_trunk = bool(self._trunk) and text.startswith(self._trunk, begin)
+            is_announced = (not has_trunk or self._trunk == "1") and self._is_announced(begin)
+            if not (has_trunk or is_announced) and self._trunk.startswith("0"):
+                return None
+        for last in ends:
             end = groups[last][1]
             if text[start] == "(" and ")" not in text[start:end]:
                 start += 1  # it encloses the number, or more
             if not _stands_alone(text, start, end, "" if abroad else _CURRENCIES):
                 continue
             digits = "".join(text[low:high] for low, high in groups[first : last + 1])
-            why = self._why(digits[2:] if zeros else digits, groups[first : last + 1], abroad=abroad)
-            if why and not _in_iban(text, begin, end):
-                return Found("phone", start, end, why)
+            if abroad:
+                good = self._is_valid("+" + digits[2 * zeros :], None)
+            elif is_announced or (has_trunk and (last > first or self._trunk != "1")):
+                good = self._is_valid(digits, self._region)
+            else:
+                good = last > first and self._is_spaced(digits, groups[first : last + 1])
+            if good and not _in_iban(text, begin, end):
+                where = "with country code" if abroad else f"of {self._region}"
+                return Found("phone", start, end, f"a valid phone number {where}")
         return None
 
     def _ends(self, groups: Sequence[_Group], first: int, dates: Collection[int]) -> list[int]:
@@ -510,28 +552,6 @@ class _Phones:
                 ends.append(number)
         return ends[:-5:-1]
 
-    def _why(self, digits: str, groups: Sequence[_Group], *, abroad: bool) -> str:
-        """Return why some digits are a phone number; empty: they are none."""
-        if abroad:
-            if not 7 <= len(digits) <= 16 or not self._is_valid("+" + digits, None):
-                return ""
-            return "a valid phone number with country code"
-        if not 7 <= len(digits) <= 14:
-            return ""
-        has_trunk = bool(self._trunk) and digits.startswith(self._trunk)
-        if has_trunk and (len(groups) > 1 or self._trunk != "1"):
-            fits = True
-        else:
-            # Without a trunk prefix, 9 digits in Spain are as good an order number. A word or the usual spaces tell.
-            fits = self._is_announced(groups[0][0])
-            if not fits and (len(groups) < 2 or self._trunk.startswith("0")):
-                return ""
-        if not self._is_valid(digits, self._region):
-            return ""
-        if not fits and not self._is_spaced(digits, groups):
-            return ""
-        return f"a valid phone number of {self._region}"
-
     def _is_valid(self, digits: str, region: str | None) -> bool:
         if self._left <= 0:
             return True
@@ -546,9 +566,9 @@ class _Phones:
         return _CALL.search(self._text[max(0, start - 32) : start].encode("ascii", "replace")) is not None
 
     def _is_spaced(self, digits: str, groups: Sequence[_Group]) -> bool:
-        """Whether the groups are those in which the region writes such a number."""
-        if self._left <= 0:
-            return True
+        """Whether it is valid, in groups as the region writes such a number."""
+        if not self._is_valid(digits, self._region) or self._left <= 0:
+            return self._left <= 0
         library = _library()
         usual = library.format_number(library.parse(digits, self._region), library.PhoneNumberFormat.NATIONAL)
         return [len(group) for group in _GROUP.findall(usual)] == [high - low for low, high in groups]
