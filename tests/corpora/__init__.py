@@ -1,0 +1,1 @@
+"""Texts that rules are measured on, and how they are made."""
