@@ -252,7 +252,9 @@ class Maker:
         ten = self.some(DIGITS, 9)
         check = sum((10 - at) * int(digit) for at, digit in enumerate(ten))
         mark = "0123456789X"[-check % 11]
-        return self.random.choice((ean, f"978-3-{ean[4:6]}-{ean[6:12]}-{ean[12]}", ten + mark, f"{ten[0]}-{ten[1:4]}-{ten[4:9]}-{mark}"))
+        return self.random.choice(
+            (ean, f"978-3-{ean[4:6]}-{ean[6:12]}-{ean[12]}", ten + mark, f"{ten[0]}-{ten[1:4]}-{ten[4:9]}-{mark}")
+        )
 
     def car(self) -> str:
         """Write a licence plate."""
@@ -284,7 +286,20 @@ class Maker:
 
     def email(self, language: str) -> str:
         """Write an address at a domain that nobody can have."""
-        names = ("anna", "j.smith", "k_meyer", "o'brien", "x", "info", "first.last", "a-b", "user1234", "M.Rossi", "zoë", "müller")
+        names = (
+            "anna",
+            "j.smith",
+            "k_meyer",
+            "o'brien",
+            "x",
+            "info",
+            "first.last",
+            "a-b",
+            "user1234",
+            "M.Rossi",
+            "zoë",
+            "müller",
+        )
         plus = self.random.choice(("", "", "", "+news", "+2026", "%list"))
         host = self.random.choice(
             ("example.com", "example.org", "mail.example.net", "sub.dept.example.co.uk", "EXAMPLE.COM", "bücher.example",
@@ -324,7 +339,9 @@ class Maker:
                 lambda: "sk-proj-" + self.some(ALL + "-_", 120) + "x",
                 lambda: "sk-" + self.some("0123456789abcdef", 32),
                 lambda: f"eyJhbGciOiJIUzI1NiJ9.eyJ{self.some(ALL, 60)}.{self.some(ALL + '-_', 42)}x",
-                lambda: f"-----BEGIN PRIVATE KEY-----\n{self.some(ALL, 64)}\n{self.some(ALL, 30)}==\n-----END PRIVATE KEY-----",
+                lambda: (
+                    f"-----BEGIN PRIVATE KEY-----\n{self.some(ALL, 64)}\n{self.some(ALL, 30)}==\n-----END PRIVATE KEY-----"
+                ),
                 lambda: f"-----BEGIN OPENSSH PRIVATE KEY-----\n{self.some(ALL, 70)}\n{self.some(ALL, 70)}",
             )
         )()
@@ -355,7 +372,7 @@ def spellings(abroad: str, inside: str) -> Iterator[tuple[str, bool]]:
     yield re.sub(r"[ -]", ".", abroad), True
     code, _, rest = abroad.partition(" ")
     yield f"({code}) {rest}", True
-    if inside.startswith("0"):
+    if inside.startswith("0") and code not in ("+39", "+36"):  # Italy's 0 is dialled from abroad too, Hungary has 06
         yield f"{code} (0){rest}", True
     yield inside, False
     yield re.sub(r"[^0-9]", "", inside), False
@@ -411,7 +428,9 @@ def written(entry: dict[str, Any]) -> str:
 
 def files() -> dict[Path, str]:
     """Return every file with what it holds."""
-    made = {HERE / "benign" / f"{language}.txt": "".join(f"{text}\n" for text in benign(language)) for language in BENIGN}
+    made = {
+        HERE / "benign" / f"{language}.txt": "".join(f"{text}\n" for text in benign(language)) for language in BENIGN
+    }
     return made | {HERE / "personal.jsonl": "".join(f"{written(entry)}\n" for entry in positive())}
 
 

@@ -49,7 +49,9 @@ class Rates:
             for one in found:
                 tell(f"alarm {one.kind} {text[one.start : one.end]!r} in {text!r} ({region})")
         for entry in positive():
-            self._hold(entry, find_personal(entry["text"], KINDS, region=entry["region"] if with_region else None), tell)
+            self._hold(
+                entry, find_personal(entry["text"], KINDS, region=entry["region"] if with_region else None), tell
+            )
 
     def _hold(self, entry: dict[str, Any], found: list[Found], tell: Callable[[str], object]) -> None:
         text, [(kind, start, end)] = entry["text"], entry["spans"]

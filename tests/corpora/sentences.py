@@ -6,8 +6,14 @@ from __future__ import annotations
 AROUND: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "en": (("", "", "Hello, ", "Hi there! ", "Good morning. "), ("", "", " Thanks!", " Can you check, please?", " 🙂")),
     "de": (("", "", "Guten Tag, ", "Hallo! ", "Moin. "), ("", "", " Danke schön!", " Können Sie das prüfen?", " 🙏")),
-    "fr": (("", "", "Bonjour, ", "Bonsoir ! ", "Madame, Monsieur, "), ("", "", " Merci !", " Pouvez-vous vérifier ?", " 😊")),
-    "es": (("", "", "Hola, ", "¡Buenos días! ", "Buenas tardes. "), ("", "", " ¡Gracias!", " ¿Lo pueden mirar?", " 👍")),
+    "fr": (
+        ("", "", "Bonjour, ", "Bonsoir ! ", "Madame, Monsieur, "),
+        ("", "", " Merci !", " Pouvez-vous vérifier ?", " 😊"),
+    ),
+    "es": (
+        ("", "", "Hola, ", "¡Buenos días! ", "Buenas tardes. "),
+        ("", "", " ¡Gracias!", " ¿Lo pueden mirar?", " 👍"),
+    ),
     "it": (("", "", "Buongiorno, ", "Salve! ", "Ciao. "), ("", "", " Grazie!", " Potete controllare?", " 🙂")),
     "pt": (("", "", "Olá, ", "Bom dia! ", "Boa tarde. "), ("", "", " Obrigado!", " Podem verificar?", " 🙏")),
     "nl": (("", "", "Hallo, ", "Goedemorgen! ", "Dag. "), ("", "", " Bedankt!", " Kunt u dat nakijken?", " 😀")),
@@ -19,7 +25,10 @@ REGIONS = {"en": "US", "de": "DE", "fr": "FR", "es": "ES", "it": "IT", "pt": "PT
 #: Sentences that hold nothing personal, by what is put into them.
 BENIGN: dict[str, dict[str, tuple[str, ...]]] = {
     "en": {
-        "order": ("where is my order {}? It should have come on Tuesday.", "I want to return order no. {}, it is too small."),
+        "order": (
+            "where is my order {}? It should have come on Tuesday.",
+            "I want to return order no. {}, it is too small.",
+        ),
         "id": ("the app shows an error with the reference {}.", "your log says {} and then nothing happens."),
         "price": ("I was charged {} although the offer said {}.", "is {} the price with tax?"),
         "when": ("the technician was to come on {} at {}.", "my booking is for {}, can we move it to {}?"),
@@ -34,14 +43,23 @@ BENIGN: dict[str, dict[str, tuple[str, ...]]] = {
         "plain": ("nobody has called me back since last week.", "how can I change the address of my delivery?"),
     },
     "de": {
-        "order": ("wo bleibt meine Bestellung {}? Sie sollte am Dienstag kommen.", "ich möchte die Bestellnummer {} zurückgeben."),
-        "id": ("die App meldet einen Fehler mit der Kennung {}.", "im Protokoll steht {} und dann passiert nichts mehr."),
+        "order": (
+            "wo bleibt meine Bestellung {}? Sie sollte am Dienstag kommen.",
+            "ich möchte die Bestellnummer {} zurückgeben.",
+        ),
+        "id": (
+            "die App meldet einen Fehler mit der Kennung {}.",
+            "im Protokoll steht {} und dann passiert nichts mehr.",
+        ),
         "price": ("mir wurden {} abgebucht, im Angebot standen {}.", "ist {} der Preis mit Mehrwertsteuer?"),
         "when": ("der Techniker sollte am {} um {} kommen.", "mein Termin ist {}, geht auch {}?"),
         "bank": ("ich habe das Geld an {} überwiesen.", "stimmt die Kontoverbindung {} noch?"),
         "parcel": ("das Paket {} bewegt sich seit einer Woche nicht.", "die Sendungsnummer {} ist unbekannt."),
         "code": ("ich habe STOP an {} geschickt und bekomme weiter Nachrichten.", "der Code {} geht nicht."),
-        "version": ("seit dem Update auf {} bleibt der Bildschirm schwarz.", "ich habe Version {} auf einem alten Gerät."),
+        "version": (
+            "seit dem Update auf {} bleibt der Bildschirm schwarz.",
+            "ich habe Version {} auf einem alten Gerät.",
+        ),
         "link": ("die Seite {} zeigt einen leeren Warenkorb.", "gefunden habe ich es hier: {}"),
         "book": ("haben Sie das Buch mit der ISBN {} da?", "auf dem Etikett steht EAN {}, ist das das neue Modell?"),
         "car": ("mein Auto {} steht bei Ihnen in der Garage.", "das Kennzeichen im Vertrag muss {} heißen."),
@@ -49,7 +67,10 @@ BENIGN: dict[str, dict[str, tuple[str, ...]]] = {
         "plain": ("seit letzter Woche hat sich niemand gemeldet.", "wie ändere ich meine Lieferadresse?"),
     },
     "fr": {
-        "order": ("où est ma commande {} ? Elle devait arriver mardi.", "je voudrais rendre la commande n° {}, trop petite."),
+        "order": (
+            "où est ma commande {} ? Elle devait arriver mardi.",
+            "je voudrais rendre la commande n° {}, trop petite.",
+        ),
         "id": ("l'application affiche une erreur, référence {}.", "le journal indique {} puis plus rien."),
         "price": ("on m'a prélevé {} alors que l'offre était à {}.", "est-ce que {} est le prix TTC ?"),
         "when": ("le technicien devait passer le {} à {}.", "mon rendez-vous est le {}, peut-on le mettre à {} ?"),
@@ -64,7 +85,10 @@ BENIGN: dict[str, dict[str, tuple[str, ...]]] = {
         "plain": ("personne ne m'a répondu depuis la semaine dernière.", "comment changer mon adresse de livraison ?"),
     },
     "es": {
-        "order": ("¿dónde está mi pedido {}? Tenía que llegar el martes.", "quiero devolver el pedido n.º {}, es pequeño."),
+        "order": (
+            "¿dónde está mi pedido {}? Tenía que llegar el martes.",
+            "quiero devolver el pedido n.º {}, es pequeño.",
+        ),
         "id": ("la aplicación da un error con la referencia {}.", "en el registro pone {} y no pasa nada más."),
         "price": ("me han cobrado {} y la oferta era de {}.", "¿son {} con IVA?"),
         "when": ("el técnico tenía que venir el {} a las {}.", "mi cita es el {}, ¿puede ser el {}?"),
@@ -79,7 +103,10 @@ BENIGN: dict[str, dict[str, tuple[str, ...]]] = {
         "plain": ("nadie me ha contestado desde la semana pasada.", "¿cómo cambio la dirección de entrega?"),
     },
     "it": {
-        "order": ("dov'è il mio ordine {}? Doveva arrivare martedì.", "vorrei rendere l'ordine n. {}, è troppo piccolo."),
+        "order": (
+            "dov'è il mio ordine {}? Doveva arrivare martedì.",
+            "vorrei rendere l'ordine n. {}, è troppo piccolo.",
+        ),
         "id": ("l'app mostra un errore con il riferimento {}.", "nel registro c'è {} e poi non succede nulla."),
         "price": ("mi avete addebitato {} ma l'offerta era {}.", "sono {} con IVA?"),
         "when": ("il tecnico doveva venire il {} alle {}.", "il mio appuntamento è il {}, si può spostare al {}?"),
@@ -94,7 +121,10 @@ BENIGN: dict[str, dict[str, tuple[str, ...]]] = {
         "plain": ("nessuno mi ha risposto dalla settimana scorsa.", "come cambio l'indirizzo di consegna?"),
     },
     "pt": {
-        "order": ("onde está a minha encomenda {}? Devia chegar na terça.", "quero devolver a encomenda n.º {}, é pequena."),
+        "order": (
+            "onde está a minha encomenda {}? Devia chegar na terça.",
+            "quero devolver a encomenda n.º {}, é pequena.",
+        ),
         "id": ("a aplicação mostra um erro com a referência {}.", "o registo diz {} e depois nada acontece."),
         "price": ("cobraram-me {} mas a oferta era de {}.", "são {} com IVA?"),
         "when": ("o técnico devia vir no dia {} às {}.", "a minha marcação é {}, pode passar para {}?"),
@@ -109,7 +139,10 @@ BENIGN: dict[str, dict[str, tuple[str, ...]]] = {
         "plain": ("ninguém me respondeu desde a semana passada.", "como mudo a morada de entrega?"),
     },
     "nl": {
-        "order": ("waar blijft mijn bestelling {}? Die zou dinsdag komen.", "ik wil bestelnummer {} terugsturen, te klein."),
+        "order": (
+            "waar blijft mijn bestelling {}? Die zou dinsdag komen.",
+            "ik wil bestelnummer {} terugsturen, te klein.",
+        ),
         "id": ("de app geeft een fout met kenmerk {}.", "in het logboek staat {} en dan gebeurt er niets."),
         "price": ("er is {} afgeschreven terwijl de aanbieding {} was.", "is {} de prijs met btw?"),
         "when": ("de monteur zou op {} om {} komen.", "mijn afspraak is {}, kan het ook {}?"),
@@ -124,7 +157,10 @@ BENIGN: dict[str, dict[str, tuple[str, ...]]] = {
         "plain": ("sinds vorige week heeft niemand iets laten horen.", "hoe wijzig ik mijn bezorgadres?"),
     },
     "pl": {
-        "order": ("gdzie jest moje zamówienie {}? Miało być we wtorek.", "chcę zwrócić zamówienie nr {}, jest za małe."),
+        "order": (
+            "gdzie jest moje zamówienie {}? Miało być we wtorek.",
+            "chcę zwrócić zamówienie nr {}, jest za małe.",
+        ),
         "id": ("aplikacja pokazuje błąd z numerem {}.", "w dzienniku jest {} i potem nic się nie dzieje."),
         "price": ("pobrano mi {}, a w ofercie było {}.", "czy {} to cena z VAT?"),
         "when": ("technik miał przyjść {} o {}.", "mam wizytę {}, czy można przenieść na {}?"),
@@ -149,10 +185,18 @@ PERSONAL: dict[str, dict[str, tuple[str, ...]]] = {
         "api_key": ("our script uses {} and gets an error.", "key={}", "I pasted {}, is that wrong?"),
     },
     "de": {
-        "email": ("bitte schreiben Sie an {}.", "meine Adresse ist {}, aber nichts kommt an", "das Konto ({}) meine ich"),
+        "email": (
+            "bitte schreiben Sie an {}.",
+            "meine Adresse ist {}, aber nichts kommt an",
+            "das Konto ({}) meine ich",
+        ),
         "phone": ("rufen Sie mich unter {} an.", "meine Nummer ist {}.", "Telefon: {}, bitte nach fünf"),
         "card": ("buchen Sie von meiner Karte {} ab.", "die Nummer ist {}, gültig bis 12/27", "vorne steht {}"),
-        "api_key": ("unser Skript nimmt {} und bekommt einen Fehler.", "Schlüssel={}", "ich habe {} eingefügt, falsch?"),
+        "api_key": (
+            "unser Skript nimmt {} und bekommt einen Fehler.",
+            "Schlüssel={}",
+            "ich habe {} eingefügt, falsch?",
+        ),
     },
     "fr": {
         "email": ("écrivez-moi à {}.", "mon adresse est {} et rien n'arrive", "le compte ({}) est le bon"),

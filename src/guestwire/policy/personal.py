@@ -155,7 +155,6 @@ _KEYS: tuple[tuple[str, str], ...] = (
 )
 #: Begins where no name goes on. One group for each of `_KEYS`.
 _KEY_OF_ANY = re2.compile(("(?:^|[^A-Za-z0-9])(?:" + "|".join(f"({pattern})" for _, pattern in _KEYS) + ")").encode())
-_LETTERS_AND_DIGITS = re.compile(r"[A-Za-z0-9]{20}")
 
 
 def _keys(text: str) -> Iterator[Found]:
@@ -168,7 +167,7 @@ def _keys(text: str) -> Iterator[Found]:
         or "ASIA" in text
         or "AIza" in text
         or "-----BEGIN" in text
-        or ("_" in text and ("_live_" in text or "gh" in text))
+        or ("_" in text and ("gh" in text or "_live_" in text or "github_pat_" in text))
     ):
         return
     # One byte for each character, so that places in the bytes are places in the text. (Given a str, RE2's wrapper
@@ -182,10 +181,8 @@ def _keys(text: str) -> Iterator[Found]:
 
 def _is_random(key: str) -> bool:
     """Tell a key from words with hyphens, of which 'sk-' may be a language or the end of a longer one."""
-    if not any(character.isdigit() for character in key):
-        return False
-    mixed = key[3:] != key[3:].lower() and key != key.upper()
-    return mixed or _LETTERS_AND_DIGITS.search(key) is not None
+    pieces = key.replace("_", "-").split("-")
+    return any(len(piece) >= 12 and not piece.isalpha() and not piece.isdigit() for piece in pieces)
 
 
 # --- e-mail ---
@@ -416,7 +413,7 @@ def _passes_luhn(digits: str) -> bool:
 
 def _are_usual(sizes: Sequence[int]) -> bool:
     """Whether somebody would write a card in groups of such sizes: fours, singles, 4-6-5; no list of small numbers."""
-    return min(sizes) >= 3 or (len(set(sizes[:-1])) == 1 and sizes[-1] <= sizes[0])
+    return min(sizes) >= 3 or (len(set(sizes[:-1])) <= 1 and sizes[-1] <= sizes[0])
 
 
 def _is_ean(digits: str) -> bool:
@@ -458,7 +455,8 @@ _JOINS = frozenset({" ", "-", ".", "/", "  ", " - ", ")", ") ", ")-", " (", "(",
 #: Who writes one of these before some digits means a phone number. Letters with accents are question marks by then.
 _CALL = re2.compile(
     rb"(?i)\b(?:t[e?]l\b|t[e?]l[e?](?:ph|f)|phone|fono?\b|mobil|m[o?]vil|cell|call\b|calling|celular|handy\b|ruf|anruf|"
-    rb"festnetz|appel|portable\b|llam|chiam|zadzwo|kom[o?]rk|bel\b|bellen\b|gsm\b|whatsapp|sms\b|fax\b|ligar|ligue)"
+    rb"festnetz|appel|portable\b|llam|chiam|zadzwo|kom[o?]rk|bel\b|bellen\b|gsm\b|whatsapp|sms\b|fax\b|ligar|ligue|"
+    rb"(?:my|meine|mon|mi|mio|meu|mijn|m[o?]j) n[u?]m)"
 )
 _CURRENCIES = "$€£¥₹₽₺₩¢#=&*~^\\"
 
@@ -514,10 +512,11 @@ class _Phones:
         has_trunk = is_announced = False
         if not abroad:
             # Without a trunk prefix, 9 digits in Spain are as good an order number: a word or the usual spaces tell.
-            has_trunk = bool(self._trunk) and text.startswith(self._trunk, begin)
+            has_trunk = bool(self._trunk) and self._dials_trunk(groups[first])
             is_announced = (not has_trunk or self._trunk == "1") and self._is_announced(begin)
             if not (has_trunk or is_announced) and self._trunk.startswith("0"):
                 return None
+        possible: Found | None = None
         for last in ends:
             end = groups[last][1]
             if text[start] == "(" and ")" not in text[start:end]:
@@ -527,6 +526,8 @@ class _Phones:
             digits = "".join(text[low:high] for low, high in groups[first : last + 1])
             if abroad:
                 good = self._is_valid("+" + digits[2 * zeros :], None)
+                if not good and possible is None and not zeros and self._is_possible(digits):
+                    possible = Found("phone", start, end, "a possible phone number with country code")
             elif is_announced or (has_trunk and (last > first or self._trunk != "1")):
                 good = self._is_valid(digits, self._region)
             else:
@@ -534,7 +535,8 @@ class _Phones:
             if good and not _in_iban(text, begin, end):
                 where = "with country code" if abroad else f"of {self._region}"
                 return Found("phone", start, end, f"a valid phone number {where}")
-        return None
+        # Plans change, and some numbers are set aside: nobody writes + and a country for anything else.
+        return possible
 
     def _ends(self, groups: Sequence[_Group], first: int, dates: Collection[int]) -> list[int]:
         """Return with which groups a number may end, the longest first."""
@@ -548,9 +550,25 @@ class _Phones:
             if number > first and self._text[groups[number - 1][1] : low] not in _JOINS:
                 break
             # A single digit behind longer groups is a check digit (of a book), no end of a phone number.
-            if digits >= 7 and not (number > first and high - low == 1 and groups[first][1] - groups[first][0] > 1):
+            if digits >= 7 and not (high - low == 1 and digits > number - first + 1):
                 ends.append(number)
         return ends[:-5:-1]
+
+    def _dials_trunk(self, group: _Group) -> bool:
+        """Whether a number begins with what is dialled before numbers inside the country."""
+        low, high = group
+        if self._trunk == "1":  # in North America, where it stands alone; "18.2.1" does not begin with it
+            return self._text[low:high] == "1" or high - low == 11
+        # "0.22.7005" is a version, "0-306-40615-2" a book.
+        return self._text.startswith(self._trunk, low) and not (high - low == 1 and self._text[high : high + 1] in ".-")
+
+    def _is_possible(self, digits: str) -> bool:
+        """Whether a number with country code is as long as numbers there are."""
+        library = _library()
+        try:
+            return len(digits) > 7 and bool(library.is_possible_number(library.parse("+" + digits, None)))
+        except library.NumberParseException:
+            return False
 
     def _is_valid(self, digits: str, region: str | None) -> bool:
         if self._left <= 0:
