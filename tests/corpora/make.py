@@ -5,8 +5,8 @@ Benign: what guests write that looks like personal data and is none, one text a 
 `personal.jsonl`, each with the region of its writer and the places that have to be found.
 
 Nobody's data: domains are those of RFC 2606; cards are the test numbers that processors publish, or random ones with
-a right check digit; phone numbers are those set aside for films, and the examples of libphonenumber; keys are random. The
-first letter of a key is escaped in the file: hosters of source code refuse what looks like a key.
+a right check digit; phone numbers are those set aside for films, and the examples of libphonenumber; keys are random.
+The first letter of a key is escaped in the file: hosters of source code refuse what looks like a key.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ PHONE_LINES = 2
 LOWER, UPPER, DIGITS = "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789"
 ALL = LOWER + UPPER + DIGITS
 
-#: Region, number with country code, number inside the country. First those set aside for films by regulators (Ofcom, ACMA,
-#: BNetzA, ARCEP, ComReg, PTS, and NANPA's 555-01xx), then libphonenumber's published examples.
+#: Region, number with country code, number inside the country. First those set aside for films by regulators (Ofcom,
+#: ACMA, BNetzA, ARCEP, ComReg, PTS, and NANPA's 555-01xx), then libphonenumber's published examples.
 PHONES = (
     ("US", "+1 202-555-0123", "(202) 555-0123"),
     ("US", "+1 415-555-0199", "415-555-0199"),
@@ -89,16 +89,48 @@ PHONES = (
 
 #: Published by processors (Stripe, Adyen, PayPal, Braintree) for tests.
 TEST_CARDS = (
-    "4242424242424242", "4000056655665556", "4111111111111111", "4012888888881881", "4222222222222",
-    "5555555555554444", "2223003122003222", "5200828282828210", "5105105105105100", "378282246310005",
-    "371449635398431", "6011111111111117", "6011000990139424", "3056930009020004", "36227206271667",
-    "3566002020360505", "3530111333300000", "6200000000000005", "6759649826438453", "38520000023237",
-)  # fmt: skip
+    "4242424242424242",
+    "4000056655665556",
+    "4111111111111111",
+    "4012888888881881",
+    "4222222222222",
+    "5555555555554444",
+    "2223003122003222",
+    "5200828282828210",
+    "5105105105105100",
+    "378282246310005",
+    "371449635398431",
+    "6011111111111117",
+    "6011000990139424",
+    "3056930009020004",
+    "36227206271667",
+    "3566002020360505",
+    "3530111333300000",
+    "6200000000000005",
+    "6759649826438453",
+    "38520000023237",
+)
 #: Prefix and length of random ones.
 CARD_SHAPES = (
-    ("4", 16), ("4", 19), ("51", 16), ("55", 16), ("2221", 16), ("2720", 16), ("34", 15), ("37", 15), ("36", 14),
-    ("305", 14), ("6011", 16), ("65", 16), ("3528", 16), ("62", 16), ("62", 19), ("2200", 16), ("5018", 16), ("6304", 19),
-)  # fmt: skip
+    ("4", 16),
+    ("4", 19),
+    ("51", 16),
+    ("55", 16),
+    ("2221", 16),
+    ("2720", 16),
+    ("34", 15),
+    ("37", 15),
+    ("36", 14),
+    ("305", 14),
+    ("6011", 16),
+    ("65", 16),
+    ("3528", 16),
+    ("62", 16),
+    ("62", 19),
+    ("2200", 16),
+    ("5018", 16),
+    ("6304", 19),
+)
 
 
 class Maker:
@@ -161,11 +193,17 @@ class Maker:
         grouped = f"{whole:,}"
         return self.random.choice(
             (
-                f"${grouped}.{cents:02}", f"{grouped.replace(',', '.')},{cents:02} €", f"{grouped.replace(',', ' ')} €",
-                f"EUR {whole},{cents:02}", f"{whole % 1000},{cents:02} zł", f"£{whole % 1000}.{cents:02}",
-                f"{whole % 100000}.{cents:02}", f"{grouped.replace(',', ' ')},{cents:02} kr", f"CHF {whole % 10000}.-",
+                f"${grouped}.{cents:02}",
+                f"{grouped.replace(',', '.')},{cents:02} €",
+                f"{grouped.replace(',', ' ')} €",
+                f"EUR {whole},{cents:02}",
+                f"{whole % 1000},{cents:02} zł",
+                f"£{whole % 1000}.{cents:02}",
+                f"{whole % 100000}.{cents:02}",
+                f"{grouped.replace(',', ' ')},{cents:02} kr",
+                f"CHF {whole % 10000}.-",
             )
-        )  # fmt: skip
+        )
 
     def when(self) -> str:
         """Write a date, a time, or both."""
@@ -173,12 +211,21 @@ class Maker:
         h, n = self.random.randint(0, 23), self.random.randint(0, 59)
         return self.random.choice(
             (
-                f"{d:02}.{m:02}.{y}", f"{d}.{m}.{y % 100}", f"{y}-{m:02}-{d:02}", f"{m:02}/{d:02}/{y}", f"{d:02}-{m:02}-{y}",
-                f"{h:02}:{n:02}", f"{h}.{n:02}", f"{y}-{m:02}-{d:02} {h:02}:{n:02}", f"{y}-{m:02}-{d:02}T{h:02}:{n:02}:00Z",
-                f"{d:02}.{m:02}.{y} {h:02}:{n:02}", f"{d:02}.{m:02}. - {d:02}.{m % 12 + 1:02}.{y}", f"{d}/{m}/{y}",
+                f"{d:02}.{m:02}.{y}",
+                f"{d}.{m}.{y % 100}",
+                f"{y}-{m:02}-{d:02}",
+                f"{m:02}/{d:02}/{y}",
+                f"{d:02}-{m:02}-{y}",
+                f"{h:02}:{n:02}",
+                f"{h}.{n:02}",
+                f"{y}-{m:02}-{d:02} {h:02}:{n:02}",
+                f"{y}-{m:02}-{d:02}T{h:02}:{n:02}:00Z",
+                f"{d:02}.{m:02}.{y} {h:02}:{n:02}",
+                f"{d:02}.{m:02}. - {d:02}.{m % 12 + 1:02}.{y}",
+                f"{d}/{m}/{y}",
                 f"{h:02}:{n:02} - {(h + 2) % 24:02}:{n:02}",
             )
-        )  # fmt: skip
+        )
 
     def bank(self) -> str:
         """Write an account number (IBAN) with right check digits, in fours or not."""
@@ -222,11 +269,18 @@ class Maker:
         a, b, c = (self.random.randint(0, 30) for _ in range(3))
         return self.random.choice(
             (
-                f"{a}.{b}.{c}", f"v{a}.{b}", f"10.0.{self.number(5)}.{self.number(4)}", f"{a}.{b}.{c}-rc.{b}",
-                f"192.168.{a}.{b}", f"react@{a}.{b}.{c}", f"2026.{b % 12 + 1:02}.{a:02}.{c}", f"build {self.number(8)}",
-                f"logo@{b % 3 + 2}x.png", f"{a}.{b}.{self.number(4)}.{self.number(3)}",
+                f"{a}.{b}.{c}",
+                f"v{a}.{b}",
+                f"10.0.{self.number(5)}.{self.number(4)}",
+                f"{a}.{b}.{c}-rc.{b}",
+                f"192.168.{a}.{b}",
+                f"react@{a}.{b}.{c}",
+                f"2026.{b % 12 + 1:02}.{a:02}.{c}",
+                f"build {self.number(8)}",
+                f"logo@{b % 3 + 2}x.png",
+                f"{a}.{b}.{self.number(4)}.{self.number(3)}",
             )
-        )  # fmt: skip
+        )
 
     def link(self) -> str:
         """Write an address of a page, or a handle."""
@@ -274,11 +328,16 @@ class Maker:
         a, b, c = (self.random.randint(2, 240) for _ in range(3))
         return self.random.choice(
             (
-                f"{a} x {b} x {c} cm", f"{self.some(UPPER, 2)}{self.number(4)}/{self.number(2)}", f"{a}-{b}", f"{a}/{b} R{c % 9 + 14}",
-                f"{self.some(UPPER, 1)}{self.number(3)}-{self.number(4)}", f"{a % 90}.{self.number(6)}, {b % 180}.{self.number(6)}",
-                f"{self.number(3)}.{self.number(3)}.{self.number(2)}", f"sk-{self.some(LOWER, 6)}-{self.some(LOWER, 9)}-{a}",
+                f"{a} x {b} x {c} cm",
+                f"{self.some(UPPER, 2)}{self.number(4)}/{self.number(2)}",
+                f"{a}-{b}",
+                f"{a}/{b} R{c % 9 + 14}",
+                f"{self.some(UPPER, 1)}{self.number(3)}-{self.number(4)}",
+                f"{a % 90}.{self.number(6)}, {b % 180}.{self.number(6)}",
+                f"{self.number(3)}.{self.number(3)}.{self.number(2)}",
+                f"sk-{self.some(LOWER, 6)}-{self.some(LOWER, 9)}-{a}",
             )
-        )  # fmt: skip
+        )
 
     def plain(self) -> str:
         """Nothing."""
@@ -302,9 +361,19 @@ class Maker:
         )
         plus = self.random.choice(("", "", "", "+news", "+2026", "%list"))
         host = self.random.choice(
-            ("example.com", "example.org", "mail.example.net", "sub.dept.example.co.uk", "EXAMPLE.COM", "bücher.example",
-             "xn--bcher-kva.example", "my-shop.example.de", "example.museum", "123.example.fr")
-        )  # fmt: skip
+            (
+                "example.com",
+                "example.org",
+                "mail.example.net",
+                "sub.dept.example.co.uk",
+                "EXAMPLE.COM",
+                "bücher.example",
+                "xn--bcher-kva.example",
+                "my-shop.example.de",
+                "example.museum",
+                "123.example.fr",
+            )
+        )
         return f"{self.random.choice(names)}{self.some(DIGITS, self.random.choice((0, 0, 2)))}{plus}@{host}"
 
     def card(self, language: str) -> str:
@@ -325,6 +394,7 @@ class Maker:
 
     def api_key(self, language: str) -> str:
         """Write a key of a service."""
+        head = "-----BEGIN PRIVATE KEY-----"
         return self.random.choice(
             (
                 lambda: "AKIA" + self.some(UPPER + "234567", 16),
@@ -339,9 +409,7 @@ class Maker:
                 lambda: "sk-proj-" + self.some(ALL + "-_", 120) + "x",
                 lambda: "sk-" + self.some("0123456789abcdef", 32),
                 lambda: f"eyJhbGciOiJIUzI1NiJ9.eyJ{self.some(ALL, 60)}.{self.some(ALL + '-_', 42)}x",
-                lambda: (
-                    f"-----BEGIN PRIVATE KEY-----\n{self.some(ALL, 64)}\n{self.some(ALL, 30)}==\n-----END PRIVATE KEY-----"
-                ),
+                lambda: f"{head}\n{self.some(ALL, 64)}\n{self.some(ALL, 30)}==\n{head.replace('BEGIN', 'END')}",
                 lambda: f"-----BEGIN OPENSSH PRIVATE KEY-----\n{self.some(ALL, 70)}\n{self.some(ALL, 70)}",
             )
         )()

@@ -1,8 +1,9 @@
 """
 How often the search for personal data errs, by kind: `python -m tests.corpora.rates`.
 
-Missed: of what has to be found, how much is not covered to its last character. Cut: of what was found, how much is longer
-or shorter than it should be. False alarms: of the benign texts, how many have something of the kind in them.
+False alarms: of the benign texts, how many have something of the kind in them. Missed: of what has to be found, what is
+not covered to its last character. Cut: what was found longer or shorter than it is. Beside: what was found in those texts
+and is something else. Each of these is printed with `--each`.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class Rates:
 
 
 if __name__ == "__main__":
-    tell: Callable[[str], object] = print if "--each" in sys.argv else lambda _: None  # noqa: T201
+    tell: Callable[[str], object] = print if "--each" in sys.argv else lambda _: None
     for with_region in (True, False):
-        print("region of the writer given" if with_region else "\nno region given")  # noqa: T201
-        print(Rates(with_region=with_region, tell=tell).table())  # noqa: T201
+        print("region of the writer given" if with_region else "\nno region given")
+        print(Rates(with_region=with_region, tell=tell).table())
