@@ -2,8 +2,8 @@
 How often the search for personal data errs, by kind: `python -m tests.corpora.rates`.
 
 False alarms: of the benign texts, how many have something of the kind in them. Missed: of what has to be found, what is
-not covered to its last character. Cut: what was found longer or shorter than it is. Beside: what was found in those texts
-and is something else. Each of these is printed with `--each`.
+not covered to its last character. Cut: what was found longer or shorter than it is. Beside: what was found in the same
+texts and is something else. Each of these is printed with `--each`.
 """
 
 from __future__ import annotations

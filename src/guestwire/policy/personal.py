@@ -236,7 +236,6 @@ def _host_length(host: str) -> int:
 # --- numbers ---
 
 _NOT_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
-_ANY_DIGIT = re.compile(r"\d")
 #: Digits with what stands between groups of them. No part of it is repeated inside a repetition.
 _RUN = re.compile(r"[+(0-9][-+()./ 0-9]{6,}")
 _GROUP = re.compile(r"[0-9]+")
@@ -247,12 +246,10 @@ _Group = tuple[int, int]
 
 def _with_digits(text: str, least: int) -> str:
     """Return a text of the same length whose digits and their separators are ASCII; empty: it has fewer digits."""
-    if text.isascii():
-        return text if len(text.encode().translate(None, _NOT_DIGITS)) >= least else ""
-    if len(_ANY_DIGIT.findall(text)) < least:
-        return ""
-    odd, plain = _odd_ones()
-    return odd.sub(lambda match: plain[match.group()], text)
+    if not text.isascii():
+        odd, plain = _odd_ones()
+        text = odd.sub(lambda match: plain[match.group()], text)
+    return text if len(text.encode("ascii", "replace").translate(None, _NOT_DIGITS)) >= least else ""
 
 
 @functools.cache
