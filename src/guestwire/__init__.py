@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from guestwire.answers import Answer, Option
+    from guestwire.checking import check
     from guestwire.client import GuestWire, MessageStatus, Status
     from guestwire.errors import (
         AuthenticationError,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "guestwire.answers": ("Answer", "Option"),
+    "guestwire.checking": ("check",),
     "guestwire.client": ("GuestWire", "MessageStatus", "Status"),
     "guestwire.errors": (
         "AuthenticationError",
@@ -99,6 +101,7 @@ __all__ = [
     "Status",
     "StoreError",
     "Ticket",
+    "check",
 ]
 
 

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
 from guestwire.clock import Clock
 from guestwire.errors import Finding, NotFound, Rejected
-from guestwire.model import Draft, PartBody
-from guestwire.policy.ways import check_message
+from guestwire.model import Draft
+from guestwire.rulebook import Rulebook
 from guestwire.settings import Destination
 from guestwire.store.base import Intake
 from guestwire.store.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from guestwire.policy.verdict import Verdict
 
 T = TypeVar("T")
 
@@ -38,15 +41,19 @@ class Acceptance:
         destinations: Where messages may go, by name.
         clock: The time.
         read: Asks the store which messages are known.
+        rulebook: The policy, and the program's own rules.
     """
 
-    def __init__(self, destinations: Mapping[str, Destination], clock: Clock, read: Read) -> None:
+    def __init__(self, destinations: Mapping[str, Destination], clock: Clock, read: Read, rulebook: Rulebook) -> None:
         self._destinations = destinations
         self._clock = clock
         self._read = read
+        self._rulebook = rulebook
 
-    def check(self, draft: Draft, *, with_links: bool = True) -> tuple[Finding, ...]:
-        """Say everything that is wrong with a message, without asking anybody."""
+    def judge(self, draft: Draft, *, with_links: bool = True) -> Verdict:
+        """Say what would become of a message, without asking anybody."""
+        from guestwire.policy.verdict import judge
+
         destination = self._destinations.get(draft.destination)
         if destination is None:
             raise NotFound(
@@ -54,7 +61,8 @@ class Acceptance:
                 code="GW-N001",
                 hint=f"known: {', '.join(self._destinations)}",
             )
-        return check_message(draft, destination, self._clock.now(), with_links=with_links)
+        book = self._rulebook
+        return judge(draft, destination, book.content, book.rules, now=self._clock.now(), with_links=with_links)
 
     async def look_at(self, drafts: Sequence[Draft]) -> list[Intake]:
         """
@@ -63,29 +71,35 @@ class Acceptance:
         Raises:
             Rejected: With the findings of all; of several, the path of each begins with the message's number, from 0.
         """
-        linked = [draft for draft in drafts if draft.remote_files]
-        if not linked:
-            return self._intakes(drafts, set())
-        # Whoever says the same again must not hear that what is stored cannot be: its address may be gone by now.
-        known = await self._read(
-            lambda store: {_name_of(draft) for draft in linked if draft.key is not None and store.holds_same(draft)}
-        )
-        intakes = self._intakes(drafts, known)
+        verdicts = [self.judge(draft) for draft in drafts]
+        # Whoever says the same again must not hear that what is stored cannot be: an address may be gone by now, and a
+        # policy may have changed.
+        doubtful = [
+            draft
+            for draft, verdict in zip(drafts, verdicts, strict=True)
+            if draft.key is not None and (verdict.is_rejected or draft.remote_files)
+        ]
+        known: set[tuple[str, str | None]] = set()
+        if doubtful:
+            known = await self._read(lambda store: {_name_of(draft) for draft in doubtful if store.holds_same(draft)})
+        intakes = self._intakes(drafts, verdicts, known)
         asked = [(n, draft) for n, draft in enumerate(drafts) if draft.remote_files and _name_of(draft) not in known]
-        await self._probe(asked, len(drafts))
+        if asked:
+            await self._probe(asked, len(drafts))
         return intakes
 
-    def _intakes(self, drafts: Sequence[Draft], known: Collection[tuple[str, str | None]]) -> list[Intake]:
+    def _intakes(
+        self, drafts: Sequence[Draft], verdicts: Sequence[Verdict], known: Collection[tuple[str, str | None]]
+    ) -> list[Intake]:
         findings: list[Finding] = []
         intakes: list[Intake] = []
-        for number, draft in enumerate(drafts):
-            found = self.check(draft, with_links=_name_of(draft) not in known)
-            if len(drafts) > 1:
-                found = tuple(msgspec.structs.replace(finding, path=f"[{number}].{finding.path}") for finding in found)
-            findings += found
-            if not found:
-                destination = self._destinations[draft.destination]
-                intakes.append(Intake(draft, (body_of(draft, destination),), draft.delivery or destination.delivery))
+        for number, (draft, verdict) in enumerate(zip(drafts, verdicts, strict=True)):
+            if verdict.is_rejected and _name_of(draft) not in known:
+                before = f"[{number}]." if len(drafts) > 1 else ""
+                findings += (msgspec.structs.replace(one, path=before + one.path) for one in verdict.reasons)
+                continue
+            delivery = draft.delivery or self._destinations[draft.destination].delivery
+            intakes.append(Intake(draft, verdict.bodies, delivery, verdict.findings, verdict.policy, verdict.parked_by))
         if findings:
             raise Rejected(findings)
         return intakes
@@ -112,18 +126,3 @@ class Acceptance:
 def _name_of(draft: Draft) -> tuple[str, str | None]:
     """Return what tells a message from every other, where it has a key."""
     return (draft.destination, draft.key)
-
-
-def body_of(draft: Draft, destination: Destination) -> PartBody:
-    """Return what of a draft goes on the wire."""
-    asks = destination.read_receipt if draft.read_receipt is None else draft.read_receipt
-    return PartBody(
-        draft.text,
-        draft.attributes,
-        draft.answer,
-        remote_files=draft.remote_files,
-        profile=draft.profile,
-        content_type=draft.content_type,
-        conversation=draft.conversation,
-        read_receipt=asks,
-    )

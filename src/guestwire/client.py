@@ -48,7 +48,17 @@ from guestwire.protocol.openmessaging import RECEIPT_REASONS
 from guestwire.receiving import Receiver, WebhookAnswer
 from guestwire.relay import STORE_GONE, Relay
 from guestwire.routes import caller_of, retune, routes_of
-from guestwire.settings import Destination, RelaySettings, StoreSettings, ad_hoc, ambient_of, choose, load
+from guestwire.rulebook import Rulebook, find_rules
+from guestwire.settings import (
+    Destination,
+    PolicySettings,
+    RelaySettings,
+    StoreSettings,
+    ad_hoc,
+    ambient_of,
+    choose,
+    load,
+)
 from guestwire.store.base import Intake, PartView, StoreStatus
 from guestwire.store.folder import Folder, RelayLock
 from guestwire.store.sqlite import SqliteStore
@@ -60,6 +70,7 @@ if TYPE_CHECKING:
     from PureCloudPlatformClientV2 import ApiClient
 
     from guestwire.message import Message
+    from guestwire.policy.verdict import Rule, Verdict
 
 T = TypeVar("T")
 
@@ -124,6 +135,9 @@ class GuestWire:
         clock: The time.
         api_clients: `ApiClient` objects of the official SDK, by name of the destination whose calls go through them;
             see `guestwire.transports.sdk`.
+        policy: The policy file, and rules by name; None: the default policy.
+        rules: Rules of the program itself: pure functions of a draft and the limits of its way out, that return
+            findings.
     """
 
     def __init__(
@@ -136,6 +150,8 @@ class GuestWire:
         relay_settings: RelaySettings | None = None,
         clock: Clock | None = None,
         api_clients: Mapping[str, ApiClient] | None = None,
+        policy: PolicySettings | None = None,
+        rules: Sequence[Rule] = (),
     ) -> None:
         self._api_clients = dict(api_clients or {})
         self._destinations = {destination.name: destination for destination in destinations}
@@ -168,7 +184,9 @@ class GuestWire:
         self.messages = Messages(self)
         #: What platforms POST to a webhook.
         self.receiver = Receiver(self, tuple(self._destinations.values()))
-        self._acceptance = Acceptance(self._destinations, self.clock, self.store_read)
+        policy = policy or PolicySettings()
+        self._rulebook = Rulebook(self.clock, policy.file, (*find_rules(policy.rules), *rules))
+        self._acceptance = Acceptance(self._destinations, self.clock, self.store_read, self._rulebook)
 
     @classmethod
     def open(
@@ -205,6 +223,7 @@ class GuestWire:
             relay=relay,
             store_settings=loaded.settings.store,
             relay_settings=loaded.settings.relay,
+            policy=loaded.settings.policy,
         )
 
     # --- opening and closing ---
@@ -470,9 +489,13 @@ class GuestWire:
         """Run a reading verb of the store: for what has no method here."""
         return self._reader.read(verb)
 
+    def judge(self, message: Message | Draft) -> Verdict:
+        """Say what would become of a message, without storing anything."""
+        return self._acceptance.judge(self.draft(message))
+
     def check(self, message: Message | Draft) -> tuple[Finding, ...]:
-        """Say everything that is wrong with a message, without storing anything."""
-        return self._acceptance.check(self.draft(message))
+        """Say everything that our rules find in a message, and store nothing; `Finding.action` says what follows."""
+        return self.judge(message).findings
 
     async def _add(self, intakes: Sequence[Intake]) -> list[Ticket]:
         now = self.clock.now()

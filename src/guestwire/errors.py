@@ -30,7 +30,10 @@ class Finding(msgspec.Struct, frozen=True):
     text: str
     """What is wrong, in one clause; quotes no message text."""
     fix: str = ""
-    action: Literal["reject", "warn"] = "reject"
+    action: Literal["reject", "redact", "park", "warn"] = "reject"
+    """What follows: nothing of the message is stored; the place is masked; it waits for a person; it is noted."""
+    span: tuple[int, int] | None = None
+    """Where in the field, in characters from 0; the end is the first that does not belong to it."""
 
 
 class GuestWireError(Exception):

@@ -290,6 +290,8 @@ class Ticket(msgspec.Struct, frozen=True):
     """False when the idempotency key was known: nothing was stored, this is the ticket of then."""
     destination: str = ""
     """Where it goes; empty in a ticket that was made without it."""
+    findings: tuple[Finding, ...] = ()
+    """What our rules say of it that is no reason to reject it: a warning, a mask, or why it waits for a person."""
 
 
 class File(msgspec.Struct, frozen=True):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +115,13 @@ def test_the_promise_stands_in_the_readme() -> None:
     default), and is counted. Accepted is the gateway's word; whether an agent saw it, no Genesys interface tells a
     sender."""
     assert " ".join(promise.split()) in " ".join(README.split())
+
+
+def test_policy_explain_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    """The command and its lines, as they stand."""
+    (block,) = re.findall(r"<!-- explain -->\n```console\n\$ guestwire (.*?)\n(.*?)```", README, re.DOTALL)
+    command = [str(Path(sys.executable).with_name("guestwire")), *shlex.split(block[0])]
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == block[1]
+    assert done.returncode == 3

@@ -147,7 +147,7 @@ async def test_nothing_of_a_rejected_message_is_stored(tmp_path: Path) -> None:
     async with emulator(**FAST) as genesys, wired(genesys, tmp_path) as wire:
         with pytest.raises(Rejected) as refused:
             await wire.submit_many(
-                [Message(guest="ann", text="fine"), Message(guest="", text="x" * 5000), Message(guest="bob", text="")]
+                [Message(guest="ann", text="fine"), Message(guest="", text=""), Message(guest="bob", text="")]
             )
         assert {finding.path.partition(".")[0] for finding in refused.value.findings} == {"[1]", "[2]"}
         assert len(refused.value.findings) >= 3

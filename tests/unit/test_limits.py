@@ -19,7 +19,7 @@ from tests.wire import derive_facts
 LIMITS_CSV = Path(__file__).parents[1] / "wire" / "limits.csv"
 DOCS = Path(__file__).parents[2] / "docs"
 #: Settings of our own, about which nobody outside has said anything.
-OURS = {"max_sessions", "reserve_per_min", "max_in_flight", "media_types", "text_unit"}
+OURS = {"max_sessions", "reserve_per_min", "max_in_flight", "media_types", "text_unit", "max_parts"}
 
 
 class Row(NamedTuple):

@@ -32,6 +32,7 @@ from guestwire.cli.common import (
     usage,
 )
 from guestwire.cli.emulating import emulate_app
+from guestwire.cli.policing import policy_app
 from guestwire.cli.storing import store_app
 from guestwire.errors import ConfigError
 
@@ -53,6 +54,7 @@ config_app = typer.Typer(name="config", help="Look at the settings.", rich_marku
 app.add_typer(messages_app)
 app.add_typer(guests_app)
 app.add_typer(config_app)
+app.add_typer(policy_app)
 app.add_typer(store_app)
 app.add_typer(emulate_app)
 

@@ -75,7 +75,7 @@ def survey(file: BatchFile, wire: GuestWire) -> Survey:
             findings.append(Finding("row.bad", f"row {row.row}, {row.column}", row.problem))
             continue
         draft, found = with_file(row, wire.destination.limits)
-        for finding in attaching.joined(found, wire.check(draft)):
+        for finding in attaching.joined(found, wire.judge(draft).reasons):
             findings.append(msgspec.structs.replace(finding, path=f"row {row.number}, {finding.path}"))
         files += len(draft.attachments)
         files_bytes += sum(len(attachment.content) for attachment in draft.attachments)

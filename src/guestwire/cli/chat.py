@@ -112,9 +112,9 @@ def chat(where: Place, options: ChatOptions) -> int:
 async def _chat(where: Place, options: ChatOptions) -> int:
     wire = wire_of(where)
     guest = options.guest if options.guest is not None else f"chat-{secrets.token_hex(3)}"
-    findings = wire.check(Draft(destination=wire.destination.name, guest=GuestKey(guest), text="-"))
-    if findings:
-        raise Rejected(findings)
+    reasons = wire.judge(Draft(destination=wire.destination.name, guest=GuestKey(guest), text="-")).reasons
+    if reasons:
+        raise Rejected(reasons)
     inbox: Inbox = asyncio.Queue()
     loop = asyncio.get_running_loop()
     signals = 0

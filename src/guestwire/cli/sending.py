@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ def wire_of(where: Place, relay: RelayMode = "auto") -> GuestWire:
         relay=relay,
         store_settings=where.loaded.settings.store,
         relay_settings=where.loaded.settings.relay,
+        policy=where.loaded.settings.policy,
     )
 
 
@@ -71,7 +72,7 @@ async def send(where: Place, draft: Draft, options: SendOptions) -> int:
     if options.dry_run and not options.answers:
         return _dry_run(wire, draft, findings, options.as_json)
     if findings:
-        raise Rejected(attaching.joined(findings, wire.check(draft)))
+        raise Rejected(attaching.joined(findings, wire.judge(draft).reasons))
     if options.answers:
         require_store(where)
     async with wire:
@@ -83,6 +84,8 @@ async def send(where: Place, draft: Draft, options: SendOptions) -> int:
             return _dry_run(wire, draft, (), options.as_json)
         after = await wire.store_read(lambda store: store.last_reply())
         ticket = await wire.submit(draft)
+        if not options.as_json:
+            tell_findings(ticket.findings)
         deadline = asyncio.get_running_loop().time() + timeout_s
         status = reply = None
         try:
@@ -218,6 +221,8 @@ class Result(msgspec.Struct, frozen=True):
                 for part in self.parts
             ],
         }
+        if self.ticket.findings:
+            data["findings"] = self.ticket.findings
         if self.wait == "reply":
             data["reply"] = self.reply and content.reply_data(self.reply)
         return data
@@ -228,15 +233,30 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def _dry_run(wire: GuestWire, draft: Draft, of_files: tuple[Finding, ...], as_json: bool) -> int:
-    findings = attaching.joined(of_files, wire.check(draft))
-    expected = forecast_for([1], wire.destination)
+    verdict = wire.judge(draft)
+    reasons = attaching.joined(of_files, verdict.reasons)
+    expected = forecast_for([len(verdict.bodies) or 1], wire.destination)
     if as_json:
-        show.out(show.as_json({"findings": findings, "forecast": expected}))
-    elif not findings:
-        show.out(f"no problems; accepted in about {show.ago(expected.duration_s)} ({expected.assumptions})")
-    if findings:
-        raise Rejected(findings)
+        show.out(show.as_json({"findings": (*of_files, *verdict.findings), "forecast": expected}))
+    else:
+        tell_findings(verdict.findings)
+    if reasons:
+        raise Rejected(reasons)
+    if not as_json and verdict.parked_by:
+        show.out("it would wait for a person: 'guestwire messages release' sends it")
+    elif not as_json:
+        parts = f"{len(verdict.bodies)} parts, " if len(verdict.bodies) > 1 else ""
+        problems = "" if verdict.findings else "no problems; "
+        show.out(f"{problems}{parts}accepted in about {show.ago(expected.duration_s)} ({expected.assumptions})")
     return 0
+
+
+def tell_findings(findings: Iterable[Finding]) -> None:
+    """Say on stderr what was found and is no reason to reject a message."""
+    for finding in findings:
+        if finding.action != "reject":
+            what = {"warn": "warning", "redact": "masked", "park": "waits for a person"}[finding.action]
+            show.say(f"{what}: {show.printable(finding.path)} {show.printable(finding.text)} [{finding.rule}]")
 
 
 async def _reply(wire: GuestWire, draft: Draft, after: int, timeout_s: float) -> Reply | None:

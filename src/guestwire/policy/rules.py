@@ -1,5 +1,5 @@
 """
-What may be accepted at all: pure rules over a draft, all findings at once.
+What may be accepted at all: pure rules over a draft, all findings at once. How long a text may be is for `split`.
 
 The limits are the gateway's, as far as they are published; each is a setting, because numbers change.
 """
@@ -108,7 +108,7 @@ def _content(draft: Draft, limits: Limits) -> Iterator[Finding]:
             what = f"{size} bytes are more than an answer may have" if answer.choices else "the answer chooses nothing"
             yield Finding("answer.size", "answer", what, "answer with one of the reply's options")
     elif draft.text.strip() or not (draft.attachments or draft.remote_files):
-        yield from _text(draft.text, limits)
+        yield from _text(draft.text)
 
 
 def _files(draft: Draft, limits: Limits) -> Iterator[Finding]:
@@ -141,36 +141,31 @@ def _files(draft: Draft, limits: Limits) -> Iterator[Finding]:
         )
 
 
-def _text(text: str, limits: Limits) -> Iterator[Finding]:
+def _text(text: str) -> Iterator[Finding]:
     if not text.strip():
         yield Finding("text.empty", "text", "the text is empty", "send at least one visible character")
         return
     yield from check_characters("text", text)
-    size = len(text.encode("utf-8", "replace")) if limits.text_unit == "bytes" else len(text)
-    if size > limits.max_text:
-        unit = "bytes of UTF-8" if limits.text_unit == "bytes" else "characters"
-        yield Finding(
-            "text.too_long",
-            "text",
-            f"{size} {unit} are more than the gateway takes ({limits.max_text})",
-            "split it into several messages",
-        )
 
 
 def _attributes(attributes: dict[str, str], limits: Limits) -> Iterator[Finding]:
-    size = 0
     for name, value in attributes.items():
         if not name:
             yield Finding("attributes.name_empty", "attributes", "an attribute has no name", "name it, or leave it out")
         path = f"attributes.{_shown(name)}"
         yield from check_characters(path, name)
         yield from check_characters(path, value)
-        size += len(name.encode("utf-8", "replace")) + len(value.encode("utf-8", "replace"))
-    if size > limits.max_attributes_bytes:
+    yield from check_attributes(attributes, limits.max_attributes_bytes)
+
+
+def check_attributes(attributes: dict[str, str], most: int) -> Iterator[Finding]:
+    """Say what is wrong with attributes for a session that takes so many bytes of names and values."""
+    size = sum(len(text.encode("utf-8", "replace")) for pair in attributes.items() for text in pair)
+    if size > most:
         yield Finding(
             "attributes.too_large",
             "attributes",
-            f"{size} bytes of names and values are more than the gateway takes ({limits.max_attributes_bytes})",
+            f"{size} bytes of names and values are more than the gateway takes ({most})",
             "send fewer or shorter attributes",
         )
 

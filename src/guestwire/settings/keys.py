@@ -13,6 +13,7 @@ from guestwire.settings.tree import (
     Ambient,
     Destination,
     LogSettings,
+    PolicySettings,
     RelaySettings,
     Section,
     SinkSettings,
@@ -53,6 +54,7 @@ def known_keys() -> Mapping[str, Key]:
     walk("relay", RelaySettings)
     walk("sinks", SinkSettings)
     walk("log", LogSettings)
+    walk("policy", PolicySettings)
     return keys
 
 

@@ -62,6 +62,7 @@ from guestwire.settings.tree import (
     Destination,
     Limits,
     LogSettings,
+    PolicySettings,
     RelaySettings,
     ReplyForwarding,
     RetrySettings,
@@ -208,6 +209,7 @@ class _Loading:
             relay=self._section("relay", RelaySettings),
             sinks=SinkSettings(replies=self._section("sinks.replies", ReplyForwarding, ambient=ambient)),
             log=self._section("log", LogSettings),
+            policy=self._section("policy", PolicySettings),
         )
         self._warn_about(destinations)
         return Loaded(settings=settings, origins=self.origins, warnings=self.warnings, files=self.files)

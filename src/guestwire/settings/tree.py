@@ -78,6 +78,7 @@ CODES: Final[Mapping[str, str]] = {
 MIN_WEBHOOK_SECRET = 16
 #: What a client secret or a token is made of.
 _CREDENTIAL = re.compile(r"[!-~]+")
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 #: Where people find the ids.
 _ID_PLACES = {
     "deployment_id": "Admin > Message > Messenger Deployments",
@@ -136,6 +137,8 @@ class Limits(Section, frozen=True, kw_only=True):
     """Longest text of one part, in `text_unit`. From the gateway's own error text (high)."""
     text_unit: Literal["bytes", "characters"] = "bytes"
     """What `max_text` counts. Not stated anywhere (low confidence); bytes of UTF-8 is the careful reading."""
+    max_parts: Count = 50
+    """Parts that a long text may become. Ours: each is a message of its own to the gateway, and to an agent."""
     max_attributes_bytes: Count = 2048
     """UTF-8 bytes of all names and values of the custom attributes of one message, as the vendor's client counts them
     (high: `maxCustomDataBytes` of the session's answer)."""
@@ -320,6 +323,10 @@ class Destination(Section, frozen=True, kw_only=True):
     """What a guest's key is, in Open Messaging's eyes."""
     prefetch_conversation_id: bool = True
     """Ask where each message went: without a known conversation a lost answer cannot be looked up."""
+    long_text: Literal["split", "reject", "truncate"] = "split"
+    """What becomes of a text longer than `limits.max_text`: parts of one message, a refusal, or its beginning alone."""
+    part_markers: bool = False
+    """Let each part of a text that was split begin with its number, such as ``(1/3)``."""
     read_receipt: bool = False
     """Default of a message's `read_receipt`."""
     webhook_secret: Secret | None = None
@@ -695,6 +702,26 @@ class LogSettings(Section, frozen=True, kw_only=True):
     """The least that is written; None: ``warning`` in JSON, ``off`` in text."""
 
 
+class PolicySettings(Section, frozen=True, kw_only=True):
+    """What may be said."""
+
+    file: Path | None = None
+    """The policy file, which is read again when it changes; docs/policy.md."""
+    rules: tuple[str, ...] = ()
+    """Rules of one's own, as ``module:function``."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for rule in self.rules:
+            if not _FUNCTION.fullmatch(rule):
+                raise Misfit(
+                    "rules",
+                    f"{shown(rule)} names no function",
+                    code="GW-C009",
+                    hint="write module:function, such as shop.rules:no_order_numbers",
+                )
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be set."""
 
@@ -703,6 +730,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     relay: RelaySettings = RelaySettings()
     sinks: SinkSettings = SinkSettings()
     log: LogSettings = LogSettings()
+    policy: PolicySettings = PolicySettings()
 
 
 # --- choosing a destination ---

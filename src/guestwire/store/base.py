@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from guestwire.errors import Finding
 from guestwire.model import (
     Accepted,
     Auth,
@@ -334,6 +335,12 @@ class Intake(msgspec.Struct, frozen=True):
     draft: Draft
     bodies: tuple[PartBody, ...]
     delivery: Delivery = Delivery.AT_LEAST_ONCE
+    findings: tuple[Finding, ...] = ()
+    """What was found and does not reject; the journal has the rules and what followed."""
+    policy: str = ""
+    """Version of the policy that it was held against, for the journal."""
+    parked_by: str | None = None
+    """A rule for which it waits for a person."""
 
 
 class Person(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ from guestwire.model import (
     MessageId,
     PartBody,
     PartId,
+    PartState,
     Ticket,
 )
 from guestwire.store.base import Intake
@@ -142,6 +143,8 @@ class IntakeVerbs(Lanes):
         self, intake: Intake, digest: bytes, guest_ref: GuestRef, now: float, held_by: str | None
     ) -> Ticket:
         draft = intake.draft
+        if not intake.bodies:  # it was known when it was looked at, and has been let go since
+            raise Rejected(intake.findings)
         message_id = MessageId(self._new_id(now))
         waits = held_by is not None or (draft.not_before is not None and draft.not_before > now)
         self._put(
@@ -166,6 +169,10 @@ class IntakeVerbs(Lanes):
             body = self._keep_file(guest_ref, given, draft.attachments[position : position + 1])
             size = len(body.text.encode())
             detail: dict[str, Any] = {"message": message_id, "size": size}
+            if intake.policy:
+                detail["policy"] = intake.policy
+            if intake.findings and position == 0:
+                detail["findings"] = {finding.rule: finding.action for finding in intake.findings}
             if draft.not_before is not None and waits:
                 detail["not_before"] = draft.not_before
             seq = self._note(now, "part.queued", guest_ref, part_id, detail)
@@ -176,9 +183,18 @@ class IntakeVerbs(Lanes):
                 "add_part", (part_id, message_id, guest_ref, position, lane_seq, now, sealed, blob, size, now, now)
             )
             part_ids.append(part_id)
+        if intake.parked_by is not None:
+            self._park(part_ids, guest_ref, f"policy: {intake.parked_by}", now)
         if draft.read_receipt is not None:
             self._run("read_receipt", (int(draft.read_receipt), guest_ref))
-        return Ticket(message_id, tuple(part_ids), guest_ref, destination=draft.destination)
+        return Ticket(message_id, tuple(part_ids), guest_ref, destination=draft.destination, findings=intake.findings)
+
+    def _park(self, part_ids: Sequence[PartId], guest_ref: GuestRef, reason: str, now: float) -> None:
+        """Let a message that was just stored wait for a person, in its place in the lane."""
+        for part_id in part_ids:
+            self._run("finish", (PartState.PARKED.value, now, None, reason, "policy", part_id))
+            detail = {"attempt": 0, "reason": reason, "parked_for": "policy"}
+            self._note(now, "part.parked", guest_ref, part_id, detail)
 
     def _keep_file(self, guest_ref: GuestRef, body: PartBody, attachments: Sequence[Attachment]) -> PartBody:
         """Keep the file of a part, before the transaction that names it is committed."""

@@ -8,8 +8,9 @@ import asyncio
 
 from picows import WSCloseCode
 
-from guestwire.model import CaughtUp, Errand, Failed, GuestRef, Throttled
+from guestwire.model import CaughtUp, Errand, Failed, GuestRef, Refused, Throttled
 from guestwire.policy.pace import Slot
+from guestwire.policy.rules import check_attributes
 from guestwire.protocol.reading import DeploymentConfig
 from guestwire.protocol.states import ConnectionState
 from guestwire.protocol.writing import message_of
@@ -104,6 +105,12 @@ class WebMessagingTransport(Sessions):
             outcome = Throttled("session", 0.0, "the session was not free any more")
             self._emit(Attempted(attempt.guest_ref, attempt.part_id, outcome))
             return
+        most = line.media.max_attributes_bytes
+        if most is not None and attempt.body.attributes:
+            for finding in check_attributes(attempt.body.attributes, most):
+                # The session takes less than the settings say. Nothing leaves that it would refuse.
+                self._emit(Attempted(attempt.guest_ref, attempt.part_id, Refused(4013, f"4013: {finding.text}")))
+                return
         now = self.clock.now()
         line.slots.append(self._pace.take(line.keys("messages_per_s"), now))
         message = message_of(attempt.part_id, attempt.body, attempt=attempt.number, upload_id=attempt.upload_id)

@@ -100,8 +100,10 @@ WHERE p.id = ?1 AND (p.possible_duplicates > 0
    OR EXISTS (SELECT 1 FROM journal j WHERE j.part_id = ?1 AND j.event = 'part.checking'))
 
 -- name: release
+-- One that has not entered its lane yet still waits for its time.
 UPDATE parts
-SET state = 'queued', lane_seq = coalesce(lane_seq, ?1), next_at = ?2, age_from = ?2, changed_at = ?2, tries_from = attempt,
+SET state = 'queued', lane_seq = iif((SELECT enters_at FROM messages WHERE id = message_id) IS NULL, coalesce(lane_seq, ?1), NULL),
+    next_at = ?2, age_from = ?2, changed_at = ?2, tries_from = attempt,
     parked_for = NULL, reason = NULL, possible_duplicates = possible_duplicates + ?3
 WHERE id = ?4
 
