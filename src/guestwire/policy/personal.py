@@ -25,7 +25,6 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from importlib.util import find_spec
 from types import ModuleType
@@ -274,27 +273,29 @@ def _numbers(text: str, kinds: Collection[Kind], region: str | None) -> Iterator
         if "card" in kinds:
             yield from cards
         if phones is not None and digits >= 7:
-            ends = [card.end for card in cards]
-            for phone in phones.find(groups):
-                behind = bisect_right(ends, phone.start)
-                if behind == len(cards) or cards[behind].start >= phone.end:  # no piece of a card
-                    yield phone
+            yield from phones.find(groups, cards)
 
 
-def _stands_alone(text: str, start: int, end: int, never_behind: str = "") -> bool:
-    """Whether the digits between are a number, and no piece of a name, a path, a longer number or an amount."""
-    if start:
-        before = text[start - 1]
-        beyond = text[start - 2] if start > 1 else " "
-        if before in _GLUE or before in never_behind or (before in "-/" and beyond in _GLUE):
-            return False
-        if before in ".,:" and beyond.isdigit():
-            return False
+def _begins_alone(text: str, start: int, never_before: str = "") -> bool:
+    """Whether digits from here on are a number, and no piece of a name, a path, a longer number or an amount."""
+    if not start:
+        return True
+    before = text[start - 1]
+    beyond = text[start - 2] if start > 1 else " "
+    if before in _GLUE or before in never_before or (before in "-/" and beyond in _GLUE):
+        return False
+    return not (before in ".,:" and beyond.isdigit())
+
+
+def _ends_alone(text: str, end: int, never_behind: str = "") -> bool:
+    """Whether digits up to here are a number, and no piece of something longer."""
     behind = text[end : end + 2]
     if not behind:
         return True
-    if behind[0] in "@%" or (behind[0] in _GLUE and not (behind[0] in "xX" and behind[1:].isdigit())):
+    if behind[0] in "@%" or behind[0] in never_behind:
         return False
+    if behind[0] in _GLUE:
+        return behind[0] in "xX" and behind[1:].isdigit()  # an extension
     return not (behind[0] == "-" and behind[1:] in _GLUE) and not (behind[0] in ".,:" and behind[1:].isdigit())
 
 
@@ -379,9 +380,10 @@ def _card_at(text: str, groups: Sequence[_Group], first: int) -> tuple[int, str]
         if (
             len(digits) in issuers
             and _passes_luhn(digits)
-            and _stands_alone(text, start, end)
+            and _begins_alone(text, start)
+            and _ends_alone(text, end)
             and not (len(digits) == 13 and _is_ean(digits))
-            and not _in_iban(text, start, end)
+            and not _end_of_iban(text, start, end)
         ):
             found = number, issuers[len(digits)]
     return found
@@ -421,8 +423,8 @@ def _is_ean(digits: str) -> bool:
 _IBAN_HEAD = re2.compile(rb"\b[A-Z]{2}[0-9]{2}")
 
 
-def _in_iban(text: str, start: int, end: int) -> bool:
-    """Whether the place lies in an account number (ISO 13616) whose check digits are right."""
+def _end_of_iban(text: str, start: int, end: int) -> int:
+    """Return where an account number (ISO 13616) with right check digits ends that holds the place; 0: none does."""
     # 34 characters and 8 spaces at most. Asked of what has passed every other test, so seldom.
     low = max(0, start - 42)
     around = text[low : start + 42].encode("ascii", "replace").upper()  # as bytes, which upper() never makes longer
@@ -437,8 +439,8 @@ def _in_iban(text: str, start: int, end: int) -> bool:
             elif character not in " -":
                 break
             if place + low >= end - 1 and 15 <= len(taken) <= 34 and _passes_mod_97(taken):
-                return True
-    return False
+                return place + low + 1
+    return 0
 
 
 def _passes_mod_97(account: str) -> bool:
@@ -472,6 +474,14 @@ def _trunk(region: str) -> str:
     return _library().ndd_prefix_for_region(region, True) or ""
 
 
+@functools.cache
+def _lengths(region: str) -> tuple[int, int]:
+    """Return how few and how many digits a number has where it is dialled, at least 7: prefixes may add some."""
+    metadata = _library().PhoneMetadata.metadata_for_region(region)
+    lengths = metadata.general_desc.possible_length if metadata is not None else (7, 13)
+    return max(7, min(lengths)), min(14, max(lengths) + len(_trunk(region)) + 2)
+
+
 class _Phones:
     """Phone numbers of one text, with the lookups that are left for it."""
 
@@ -481,12 +491,12 @@ class _Phones:
         self._trunk = _trunk(region) if region is not None else ""
         self._left = MAX_LOOKUPS
 
-    def find(self, groups: Sequence[_Group]) -> Iterator[Found]:
-        """Find those that begin with one of a run's groups."""
-        dates = _dates(self._text, groups)
+    def find(self, groups: Sequence[_Group], cards: Sequence[Found]) -> Iterator[Found]:
+        """Find those that begin with one of a run's groups, beside the cards of the run."""
+        taken = self._taken(groups, cards)
         number = 0
         while number < len(groups):
-            found = None if number in dates else self._at(groups, number, dates)
+            found = None if number in taken else self._at(groups, number, taken)
             if found is None:
                 number += 1
                 continue
@@ -494,31 +504,50 @@ class _Phones:
             while number < len(groups) and groups[number][0] < found.end:
                 number += 1
 
-    def _at(self, groups: Sequence[_Group], first: int, dates: Collection[int]) -> Found | None:
+    def _taken(self, groups: Sequence[_Group], cards: Sequence[Found]) -> set[int]:
+        """Return which groups belong to something else: dates, cards, an account."""
+        taken = _dates(self._text, groups)
+        start, end = groups[0]
+        if start > 1 and self._text[start - 2 : start].isalpha():
+            account = _end_of_iban(self._text, start, end)
+            taken.update(number for number, group in enumerate(groups) if group[0] < account)
+        left = iter(cards)
+        card = next(left, None)
+        for number, (low, _) in enumerate(groups):
+            while card is not None and card.end <= low:
+                card = next(left, None)
+            if card is not None and card.start <= low:
+                taken.add(number)
+        return taken
+
+    def _at(self, groups: Sequence[_Group], first: int, taken: Collection[int]) -> Found | None:
         text = self._text
         begin = groups[first][0]
         head = text[max(0, begin - 2) : begin]
         zeros = text[begin : begin + 2] == "00" and text[begin + 2 : begin + 3] not in ("", "0")
         abroad = head.endswith("+") or head == "+(" or zeros
+        never_beside = "" if abroad else _CURRENCIES
         if not abroad and self._region is None:
             return None
-        ends = self._ends(groups, first, dates)
+        start = begin - (2 if head in ("(+", "+(") else head[-1:] in ("+", "("))
+        if not _begins_alone(text, start, never_beside):
+            return None
+        ends = self._ends(groups, first, taken, abroad=abroad)
         if not ends:
             return None
-        start = begin - (2 if head in ("(+", "+(") else head[-1:] in ("+", "("))
         has_trunk = is_announced = False
         if not abroad:
             # Without a trunk prefix, 9 digits in Spain are as good an order number: a word or the usual spaces tell.
             has_trunk = bool(self._trunk) and self._dials_trunk(groups[first])
             is_announced = (not has_trunk or self._trunk == "1") and self._is_announced(begin)
-            if not (has_trunk or is_announced) and self._trunk.startswith("0"):
+            if not (has_trunk or is_announced) and (self._trunk.startswith("0") or ends[0] == first):
                 return None
         possible: Found | None = None
         for last in ends:
             end = groups[last][1]
             if text[start] == "(" and ")" not in text[start:end]:
                 start += 1  # it encloses the number, or more
-            if not _stands_alone(text, start, end, "" if abroad else _CURRENCIES):
+            if not _ends_alone(text, end, never_beside):
                 continue
             digits = "".join(text[low:high] for low, high in groups[first : last + 1])
             if abroad:
@@ -529,25 +558,26 @@ class _Phones:
                 good = self._is_valid(digits, self._region)
             else:
                 good = last > first and self._is_spaced(digits, groups[first : last + 1])
-            if good and not _in_iban(text, begin, end):
+            if good and not _end_of_iban(text, begin, end):
                 where = "with country code" if abroad else f"of {self._region}"
                 return Found("phone", start, end, f"a valid phone number {where}")
         # Plans change, and some numbers are set aside: nobody writes + and a country for anything else.
         return possible
 
-    def _ends(self, groups: Sequence[_Group], first: int, dates: Collection[int]) -> list[int]:
-        """Return with which groups a number may end, the longest first."""
+    def _ends(self, groups: Sequence[_Group], first: int, taken: Collection[int], *, abroad: bool) -> list[int]:
+        """Return with which groups a number may end, the longest first, by the number of its digits."""
         ends: list[int] = []
         digits = 0
+        least, most = (7, 17) if abroad or self._region is None else _lengths(self._region)
         for number in range(first, len(groups)):
             low, high = groups[number]
             digits += high - low
-            if number in dates or digits > 17:
+            if digits > most or number in taken:
                 break
             if number > first and self._text[groups[number - 1][1] : low] not in _JOINS:
                 break
             # A single digit behind longer groups is a check digit (of a book), no end of a phone number.
-            if digits >= 7 and not (high - low == 1 and digits > number - first + 1):
+            if digits >= least and not (high - low == 1 and digits > number - first + 1):
                 ends.append(number)
         return ends[:-5:-1]
 
@@ -555,7 +585,7 @@ class _Phones:
         """Whether a number begins with what is dialled before numbers inside the country."""
         low, high = group
         if self._trunk == "1":  # in North America, where it stands alone; "18.2.1" does not begin with it
-            return self._text[low:high] == "1" or high - low == 11
+            return self._text[low] == "1" and high - low in (1, 11)
         # "0.22.7005" is a version, "0-306-40615-2" a book.
         return self._text.startswith(self._trunk, low) and not (high - low == 1 and self._text[high : high + 1] in ".-")
 
@@ -589,7 +619,7 @@ class _Phones:
         return [len(group) for group in _GROUP.findall(usual)] == [high - low for low, high in groups]
 
 
-def _dates(text: str, groups: Sequence[_Group]) -> frozenset[int]:
+def _dates(text: str, groups: Sequence[_Group]) -> set[int]:
     """Return which groups belong to dates such as 24.12.2026 or 2026-12-24, and to times behind them."""
     found: set[int] = set()
     for number in range(len(groups) - 2):
@@ -610,4 +640,4 @@ def _dates(text: str, groups: Sequence[_Group]) -> frozenset[int]:
             continue
         if 1 <= month <= 12 and 1 <= day <= 31:
             found |= {number, number + 1, number + 2}
-    return frozenset(found)
+    return found
