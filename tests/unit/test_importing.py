@@ -39,6 +39,7 @@ def test_the_sending_path_is_without_heavy_libraries(module: str) -> None:
         "guestwire.protocol.gateway",
         "guestwire.policy.check",
         "guestwire.policy.pace",
+        "guestwire.policy.personal",
         "guestwire.policy.retry",
         "guestwire.policy.rules",
         "guestwire.model",
