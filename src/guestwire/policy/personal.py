@@ -257,7 +257,7 @@ def _odd_ones() -> tuple[re.Pattern[str], dict[str, str]]:
     plain = {chr(code): str(unicodedata.decimal(chr(code), "")) for code in range(0x80, 0x10000)}
     plain = {character: digit for character, digit in plain.items() if digit}
     plain |= dict.fromkeys(map(chr, [0xAD, *range(0x2010, 0x2016), 0x2212]), "-")
-    plain |= dict.fromkeys(map(chr, [0x09, 0xA0, *range(0x2000, 0x200B), 0x202F]), " ")
+    plain |= dict.fromkeys(map(chr, [0xA0, *range(0x2000, 0x200B), 0x202F]), " ")
     return re.compile(f"[{''.join(plain)}]"), plain
 
 
@@ -431,20 +431,20 @@ def _end_of_iban(text: str, start: int, end: int) -> int:
     for head in _IBAN_HEAD.finditer(around):
         if head.start() + low > start:
             break
-        taken = ""
-        for place in range(head.start(), len(around)):
+        # Two letters and two digits at the end of the rest, letters from 10 on: the remainder by 97 has to be 1.
+        behind = int("".join(str(int(chr(each), 36)) for each in around[head.start() : head.end()]))
+        remainder, length = 0, 4
+        for place in range(head.end(), len(around)):
             character = chr(around[place])
             if character.isalnum():
-                taken += character
+                value = int(character, 36)
+                remainder = (remainder * (10 if value < 10 else 100) + value) % 97
+                length += 1
             elif character not in " -":
                 break
-            if place + low >= end - 1 and 15 <= len(taken) <= 34 and _passes_mod_97(taken):
+            if place + low >= end - 1 and 15 <= length <= 34 and (remainder * 1_000_000 + behind) % 97 == 1:
                 return place + low + 1
     return 0
-
-
-def _passes_mod_97(account: str) -> bool:
-    return int("".join(str(int(each, 36)) for each in account[4:] + account[:4])) % 97 == 1
 
 
 # --- phone numbers ---
