@@ -132,10 +132,10 @@ def _apart(found: list[Found]) -> list[Found]:
 # --- keys of services ---
 
 _BASE64URL = "[A-Za-z0-9_-]"
-#: Sources, as of November 2026: AWS, IAM identifiers (AKIA long-term, ASIA temporary); GitHub, "Behind GitHub's new
-#: authentication token formats" (2021) and fine-grained tokens (2022); Slack, "Tokens"; Stripe, "API keys", whose test
-#: keys open nothing and are left alone; the rules of gitleaks for AIza and sk-, whose makers publish no shape; RFC 7515
-#: (a JWS begins with the Base64 of '{"'); RFC 7468 for PEM. Lengths are lower bounds where makers may lengthen them.
+#: As their makers are known to write them (medium confidence: their pages were not read again for this): AWS (AKIA
+#: long-term, ASIA temporary), GitHub, Slack, Stripe, whose test keys open nothing and are left alone; of AIza and sk-
+#: no maker publishes a shape (low). RFC 7515 (a JWS begins with the Base64 of '{"') and RFC 7468 for PEM (high).
+#: Lengths are lower bounds where makers may lengthen them.
 _KEYS: tuple[tuple[str, str], ...] = (
     ("the shape of an AWS access key id", r"(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
     ("the shape of a GitHub token", r"gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{36,}"),
@@ -304,7 +304,7 @@ def _ends_alone(text: str, end: int, never_behind: str = "") -> bool:
 #: Prefixes (first, last, of as many digits as these have) and lengths.
 #: Sources: ISO/IEC 7812 for Luhn and at most 19 digits; the prefixes as github.com/braintree/credit-card-type has them
 #: (card-types.ts, read in November 2026), which is kept up by a processor; Visa of 13 digits, RuPay, Troy and Dankort
-#: from Wikipedia, "Payment card number". Left out: Maestro's catch-all 6, which would make a card of any number with
+#: as commonly listed (medium). Left out: Maestro's catch-all 6, which would make a card of any number with
 #: a 6; JCB's 1800 and 2131 of 15 digits, out of use.
 _ISSUERS: tuple[tuple[str, str, str, tuple[int, ...]], ...] = (
     ("American Express", "34", "34", (15,)),

@@ -72,30 +72,33 @@ def judge(
         now: Seconds since the epoch.
         with_links: Look at addresses of files too; False for a message that is stored already.
     """
-    findings = [
-        *check_message(draft, destination, now, with_links=with_links),
-        *_look(draft, content),
-        *_ask(rules, draft, destination.limits),
-    ]
-    text = redact(draft.text, (finding for finding in findings if finding.path == "text"))
     limits = destination.limits
+    findings = [*check_message(draft, destination, now, with_links=with_links)]
+    if len(draft.text) > limits.max_text * limits.max_parts:  # nobody looks through a book
+        return Verdict(
+            (*findings, _too_many_parts(len(draft.text) // limits.max_text, limits)), policy=content.policy.name
+        )
+    findings += (*_look(draft, content), *_ask(rules, draft, limits))
+    text = redact(draft.text, (finding for finding in findings if finding.path == "text"))
     # Markup that is cut in two is no markup any more.
     mode = "reject" if draft.content_type == "text/html" and destination.long_text == "split" else destination.long_text
     fitted = fit(text, limits.max_text, limits.text_unit, mode=mode, markers=destination.part_markers)
     findings += fitted.findings
     if len(fitted.parts) > limits.max_parts:
-        findings.append(
-            Finding(
-                "text.too_many_parts",
-                "text",
-                f"it would become {len(fitted.parts)} parts, which is more than {limits.max_parts}",
-                "send it as a file, or raise limits.max_parts",
-            )
-        )
+        findings.append(_too_many_parts(len(fitted.parts), limits))
     verdict = Verdict(tuple(findings), policy=content.policy.name)
     if verdict.is_rejected:
         return verdict
     return msgspec.structs.replace(verdict, bodies=_bodies(draft, destination, fitted.parts, findings))
+
+
+def _too_many_parts(count: int, limits: Limits) -> Finding:
+    return Finding(
+        "text.too_many_parts",
+        "text",
+        f"it would become {count} parts or more, and {limits.max_parts} are the most",
+        "send it as a file, or raise limits.max_parts",
+    )
 
 
 def _look(draft: Draft, content: Content) -> Iterator[Finding]:
