@@ -72,24 +72,24 @@ def judge(
         now: Seconds since the epoch.
         with_links: Look at addresses of files too; False for a message that is stored already.
     """
-    limits = destination.limits
+    limits, policy = destination.limits, content.policy.name
     findings = [*check_message(draft, destination, now, with_links=with_links)]
     if len(draft.text) > limits.max_text * limits.max_parts:  # nobody looks through a book
-        return Verdict(
-            (*findings, _too_many_parts(len(draft.text) // limits.max_text, limits)), policy=content.policy.name
-        )
-    findings += (*_look(draft, content), *_ask(rules, draft, limits))
-    text = redact(draft.text, (finding for finding in findings if finding.path == "text"))
+        count = len(draft.text) // limits.max_text
+        return Verdict((*findings, _too_many_parts(count, limits)), policy=policy)
+    findings += _look(draft, content)
+    if rules:
+        findings += _ask(rules, draft, limits)
+    text = redact(draft.text, [one for one in findings if one.path == "text"]) if findings else draft.text
     # Markup that is cut in two is no markup any more.
     mode = "reject" if draft.content_type == "text/html" and destination.long_text == "split" else destination.long_text
     fitted = fit(text, limits.max_text, limits.text_unit, mode=mode, markers=destination.part_markers)
     findings += fitted.findings
     if len(fitted.parts) > limits.max_parts:
         findings.append(_too_many_parts(len(fitted.parts), limits))
-    verdict = Verdict(tuple(findings), policy=content.policy.name)
-    if verdict.is_rejected:
-        return verdict
-    return msgspec.structs.replace(verdict, bodies=_bodies(draft, destination, fitted.parts, findings))
+    if any(finding.action == "reject" for finding in findings):
+        return Verdict(tuple(findings), policy=policy)
+    return Verdict(tuple(findings), _bodies(draft, destination, fitted.parts, findings), policy)
 
 
 def _too_many_parts(count: int, limits: Limits) -> Finding:
