@@ -1,0 +1,81 @@
+"""
+The process that decodes pictures: `python -m guestwire.media.worker MEMORY_BYTES MAX_FRAME_BYTES`.
+
+It reads jobs from its standard input and answers on its standard output, one after the other, until the input ends. It
+has a bound of memory and, for each job, of processor time; it cannot write a file; and once it is ready, it can open
+nothing any more, neither file nor socket. It is started with next to no environment, so there is nothing to find in it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import sys
+import time
+
+from guestwire.media.frames import Job, Lost, Ready, Refused, decode_job, framed, read_frame, write_all
+
+#: A job is read and an answer written when the other side is ready for it; it ends this process when it is not.
+FOREVER_S = 10.0**6
+
+
+def main() -> None:
+    """Clean pictures until there are no more."""
+    memory_bytes, max_frame = int(sys.argv[1]), int(sys.argv[2])
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    from guestwire.media import pictures
+
+    _warm_up()
+    # What is open stays open: the pipes.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+    source, sink = sys.stdin.fileno(), sys.stdout.fileno()
+    _say(sink, framed(Ready()))
+    while True:
+        try:
+            job = decode_job(read_frame(source, most=max_frame, until=time.monotonic() + FOREVER_S))
+        except Lost:
+            return
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        soft = math.ceil(used.ru_utime + used.ru_stime) + job.cpu_s
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+        answer = pictures.clean(job)
+        del job  # while the next one is waited for, this one's memory is free
+        _say(sink, framed(answer))
+        if isinstance(answer, Refused) and answer.reason == "memory":
+            return  # what is left of it lies in pieces; the next file gets a fresh process
+
+
+def _warm_up() -> None:
+    """Use every decoder and encoder once, so that what they import later is here already."""
+    from PIL import Image
+
+    from guestwire.media.pictures import clean
+
+    for form in ("PNG", "JPEG", "GIF", "WEBP", "BMP"):
+        from io import BytesIO
+
+        for frames in (1, 2):
+            out = BytesIO()
+            shown = [Image.new("RGB", (32, 32), (one * 100, 0, 0)) for one in range(frames)]
+            exif = Image.Exif()
+            exif[0x0112] = 6
+            more = (
+                {"save_all": True, "append_images": shown[1:]} if frames > 1 and form in ("PNG", "GIF", "WEBP") else {}
+            )
+            shown[0].save(out, form, exif=exif, **more)
+            for most in (1, 10**9):
+                clean(Job(out.getvalue(), form, most, 10**6, 10, 1, keep_exif=False))
+
+
+def _say(sink: int, data: bytes) -> None:
+    try:
+        write_all(sink, data, until=time.monotonic() + FOREVER_S)
+    except Lost:
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
