@@ -146,13 +146,11 @@ class MediaWorker:
         """
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="guestwire-media")
-        work = asyncio.get_running_loop().run_in_executor(
-            self._pool, lambda: self.clean_now(attachment, max_bytes=max_bytes, path=path)
-        )
+        work = self._pool.submit(self.clean_now, attachment, max_bytes=max_bytes, path=path)
         try:
-            return await asyncio.shield(work)
+            return await asyncio.wrap_future(work)
         except asyncio.CancelledError:
-            if not work.cancel():
+            if work.running():
                 self._kill()
             raise
 
