@@ -16,6 +16,8 @@ import msgspec
 
 #: Of a frame beside the file in it, in bytes.
 ENVELOPE_BYTES = 4096
+#: Nobody waits longer, in seconds: the system counts milliseconds in 31 bits.
+LONGEST_S = 1_000_000.0
 _LENGTH = 4
 
 #: What is done to a picture.
@@ -132,5 +134,5 @@ def _read(fd: int, count: int, until: float) -> bytes:
 
 def _wait(poll: select.poll, until: float) -> None:
     left = until - time.monotonic()
-    if left <= 0 or not poll.poll(left * 1000):
+    if left <= 0 or not poll.poll(min(left, LONGEST_S) * 1000):
         raise Lost("its time is up")

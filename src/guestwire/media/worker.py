@@ -14,10 +14,7 @@ import resource
 import sys
 import time
 
-from guestwire.media.frames import Job, Lost, Ready, Refused, decode_job, framed, read_frame, write_all
-
-#: A job is read and an answer written when the other side is ready for it; it ends this process when it is not.
-FOREVER_S = 10.0**6
+from guestwire.media.frames import LONGEST_S, Job, Lost, Ready, Refused, decode_job, framed, read_frame, write_all
 
 
 def main() -> None:
@@ -35,7 +32,7 @@ def main() -> None:
     _say(sink, framed(Ready()))
     while True:
         try:
-            job = decode_job(read_frame(source, most=max_frame, until=time.monotonic() + FOREVER_S))
+            job = decode_job(read_frame(source, most=max_frame, until=time.monotonic() + LONGEST_S))
         except Lost:
             return
         used = resource.getrusage(resource.RUSAGE_SELF)
@@ -72,7 +69,7 @@ def _warm_up() -> None:
 
 def _say(sink: int, data: bytes) -> None:
     try:
-        write_all(sink, data, until=time.monotonic() + FOREVER_S)
+        write_all(sink, data, until=time.monotonic() + LONGEST_S)
     except Lost:
         os._exit(1)
 

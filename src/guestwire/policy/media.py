@@ -116,6 +116,7 @@ _ACTIVE_ELEMENTS: Final = frozenset(
     )
 )
 _XHTML: Final = "http://www.w3.org/1999/xhtml"
+_SVG: Final = "http://www.w3.org/2000/svg"
 
 
 class FileRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -368,17 +369,19 @@ def _kind(content: bytes, kind: Kind, rules: FileRules, path: str) -> Iterator[F
         )
     if not rules.macros and has_macros(content, kind):
         yield _macros(path)
-    if content.startswith(b"PK") and (found := zip_of(content)) is not None:
-        if found.unpacked_bytes > rules.max_unpacked_bytes:
-            megabytes = found.unpacked_bytes // 1_000_000
-            yield Finding(
-                "file.bomb",
-                path,
-                f"it would unpack to {megabytes:,} MB, and {rules.max_unpacked_bytes // 1_000_000:,} are taken",
-                "send less at a time",
-            )
-        elif not found.is_whole and kind.family is Family.DOCUMENT:
-            yield unreadable(path=path, why="its directory is damaged")
+    if not content.startswith(b"PK"):
+        return
+    found = zip_of(content)
+    if found is not None and found.unpacked_bytes > rules.max_unpacked_bytes:
+        megabytes = found.unpacked_bytes // 1_000_000
+        yield Finding(
+            "file.bomb",
+            path,
+            f"it would unpack to {megabytes:,} MB, and {rules.max_unpacked_bytes // 1_000_000:,} are taken",
+            "send less at a time",
+        )
+    elif kind.family is Family.DOCUMENT and (found is None or not found.is_whole):
+        yield unreadable(path=path, why="it is damaged, or cut off")
 
 
 def unreadable(*, path: str, why: str) -> Finding:
@@ -403,11 +406,11 @@ def _activity(content: bytes, kind: Kind) -> str | None:
     ):
         text = as_text(content) or b""
         if kind is SVG or text[:64].lstrip().lower().startswith(b"<?xml"):
-            return _activity_of_xml(text)
+            return _activity_of_xml(text, is_svg=kind is SVG)
     return None
 
 
-def _activity_of_xml(text: bytes) -> str | None:
+def _activity_of_xml(text: bytes, *, is_svg: bool) -> str | None:
     """
     Look through XML for what a browser would do with it.
 
@@ -421,7 +424,11 @@ def _activity_of_xml(text: bytes) -> str | None:
 
     def start(name: str, attributes: dict[str, str]) -> None:
         space, _, local = name.rpartition(" ")
-        if space == _XHTML or local.lower() in _ACTIVE_ELEMENTS:
+        if space == _XHTML:
+            raise _Found("brings foreign pages")
+        if not is_svg and space != _SVG:
+            return  # in other XML these names are anybody's
+        if local.lower() in _ACTIVE_ELEMENTS:
             raise _Found("brings scripts or foreign pages")
         for full_key, value in attributes.items():
             key = full_key.rpartition(" ")[2].lower()
@@ -435,7 +442,7 @@ def _activity_of_xml(text: bytes) -> str | None:
                 raise _Found("brings scripts in its attributes")
 
     def said(data: str) -> None:
-        if _STYLE_REACHES.search(data) and ("@import" in data.lower() or "url" in data.lower()):
+        if is_svg and _STYLE_REACHES.search(data) and ("@import" in data.lower() or "url" in data.lower()):
             raise _Found("reaches for something outside of itself")
 
     def doctype(name: str, system: str | None, public: str | None, has_subset: int) -> None:
@@ -446,7 +453,8 @@ def _activity_of_xml(text: bytes) -> str | None:
         raise _Found("defines entities")
 
     def instruction(target: str, _: str) -> None:
-        raise _Found("brings an instruction for its reader")
+        if target.lower().startswith(("xml-stylesheet", "php")):
+            raise _Found("brings an instruction for its reader")
 
     # What stands in it is UTF-8, whatever its first line says: `as_text` has seen to that.
     parser = ParserCreate(encoding="utf-8", namespace_separator=" ")
@@ -461,10 +469,10 @@ def _activity_of_xml(text: bytes) -> str | None:
     except _Found as found:
         return str(found)
     except (ExpatError, ValueError):
-        # Browsers forgive in HTML what they do not in XML, so what cannot be read is looked at for orders alone.
+        # Up to where it breaks, a browser obeys it.
         lowered = text.lower()
-        if any(order in lowered for order in (*_ORDERS, b"<!entity", b"javascript:", b" on")):
-            return "is damaged markup that may bring scripts"
+        if is_svg or any(order in lowered for order in (*_ORDERS, b"<!entity", b"javascript:")):
+            return "is damaged markup, of which nobody can say what it does"
     return None
 
 
