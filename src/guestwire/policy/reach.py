@@ -25,9 +25,14 @@ _NAME = re.compile(
 _ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?")
 _PORTS: Final = {"http": 80, "https": 443}
 
-#: Names that belong to a machine or a local network, whatever a resolver says of them.
-#: Source: RFC 6761 (localhost), RFC 6762 (local), RFC 8375 (home.arpa), ICANN resolution of July 2024 (internal).
-LOCAL_DOMAINS: Final = ("localhost", "local", "internal", "home.arpa")
+#: Names that belong to a machine or a local network, whatever a resolver, or one behind a proxy, says of them.
+#: Source: RFC 6761 (localhost, test, invalid), RFC 6762 (local, and in its appendix G what private networks use), RFC
+#: 8375 (home.arpa), RFC 7686 (onion), RFC 9476 (alt), ICANN resolution of July 2024 (internal). None of the others is
+#: a domain of the public internet either: what Linux systems, Kubernetes and Consul call themselves.
+LOCAL_DOMAINS: Final = (
+    *("localhost", "local", "internal", "home.arpa", "test", "invalid", "onion", "alt"),
+    *("intranet", "private", "corp", "home", "lan", "localdomain", "localdomain6", "svc", "consul"),
+)
 
 #: What is no address of the public internet.
 #: Source: IANA special-purpose registries for IPv4 and IPv6 (RFC 6890), multicast and class E beside them.
