@@ -183,11 +183,41 @@ class Attachment(msgspec.Struct, frozen=True):
         return self.type or mime_of(self.name)
 
 
+_OFFICE = "application/vnd.openxmlformats-officedocument."
+#: What Python's own table lacks: with it alone, the type of a file depends on whether the machine has /etc/mime.types.
+_MIMES = {
+    ".opus": "audio/ogg",  # as the vendor's client has it
+    ".webp": "image/webp",
+    ".heic": "image/heic",
+    ".heif": "image/heif",
+    ".avif": "image/avif",
+    ".m4a": "audio/mp4",
+    ".m4v": "video/x-m4v",
+    ".mkv": "video/x-matroska",
+    ".webm": "video/webm",
+    ".ogg": "audio/ogg",
+    ".oga": "audio/ogg",
+    ".ogv": "video/ogg",
+    ".flac": "audio/flac",
+    ".amr": "audio/amr",
+    ".rtf": "application/rtf",
+    ".docx": f"{_OFFICE}wordprocessingml.document",
+    ".xlsx": f"{_OFFICE}spreadsheetml.sheet",
+    ".pptx": f"{_OFFICE}presentationml.presentation",
+    ".odt": "application/vnd.oasis.opendocument.text",
+    ".ods": "application/vnd.oasis.opendocument.spreadsheet",
+    ".odp": "application/vnd.oasis.opendocument.presentation",
+    ".epub": "application/epub+zip",
+    ".md": "text/markdown",
+    ".log": "text/plain",
+    ".ics": "text/calendar",
+}
+
+
 def mime_of(name: str) -> str:
-    """Return the MIME type for a file's extension; `.opus` as the vendor's client has it."""
-    if name.lower().endswith(".opus"):
-        return "audio/ogg"
-    return mimetypes.guess_type(name)[0] or "application/octet-stream"
+    """Return the MIME type for a file's extension."""
+    known = _MIMES.get(Path(name.lower()).suffix)
+    return known or mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
 def _require_text(struct: msgspec.Struct, path: str, names: Sequence[str]) -> None:
