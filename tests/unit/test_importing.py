@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ("aiohttp", "pydantic", "typer", "rich", "hypothesis", "pytest", "guestwire.emulator")
+HEAVY = ("aiohttp", "pydantic", "typer", "rich", "hypothesis", "pytest", "PIL", "puremagic", "guestwire.emulator")
 WORLD = ("apsw", "cryptography", "picows", "asyncio", "socket", "ssl")
 
 
@@ -38,6 +38,7 @@ def test_the_sending_path_is_without_heavy_libraries(module: str) -> None:
         "guestwire.protocol.guest",
         "guestwire.protocol.gateway",
         "guestwire.policy.check",
+        "guestwire.policy.media",
         "guestwire.policy.pace",
         "guestwire.policy.personal",
         "guestwire.policy.retry",
@@ -55,3 +56,8 @@ def test_the_pytest_plugin_waits_until_it_is_asked() -> None:
     """It is loaded in every test run of everybody who has guestwire installed."""
     loaded = pulled_in_by("import guestwire.pytest_plugin", ("aiohttp", "pydantic", "guestwire.emulator", "apsw"))
     assert loaded == []
+
+
+def test_no_decoder_is_loaded_where_messages_are() -> None:
+    """Pictures are decoded in a process of their own; the one that asks for it knows Pillow by name only."""
+    assert pulled_in_by("import guestwire.media.cleaning, guestwire.media.scanning", HEAVY) == []

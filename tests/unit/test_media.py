@@ -12,7 +12,8 @@ from PIL import Image
 
 from guestwire.errors import Finding
 from guestwire.media.cleaning import Cleaned, MediaLimits, MediaWorker
-from guestwire.model import Attachment
+from guestwire.model import Attachment, mime_of
+from guestwire.policy.kinds import kind_of_extension, kinds_of_type
 from guestwire.policy.media import FileRules, check_media, name_of_content
 from tests.corpora import files
 
@@ -162,3 +163,62 @@ def test_a_picture_is_turned_and_tells_nothing() -> None:
         assert seen.getpixel((5, 5)) == (255, 0, 0)
         assert seen.getpixel((5, 35)) == (255, 255, 255)
         assert not seen.getexif()
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF", "BMP"])
+def test_every_pixel_stays_what_it_was(form: str, worker: MediaWorker) -> None:
+    """Where nothing is turned and nothing has to fit: in every mode, what is transparent too."""
+    for what, attachment, _ in files.sound():
+        if not what.startswith(f"{form} ") or "turned" in what or "frames" in what:
+            continue
+        result = worker.clean_now(attachment)
+        assert isinstance(result, Cleaned), what
+        with Image.open(BytesIO(attachment.content)) as before, Image.open(BytesIO(result.attachment.content)) as after:
+            assert before.mode == after.mode, what
+            assert before.convert("RGBA").tobytes() == after.convert("RGBA").tobytes(), what
+            assert before.info.get("transparency") == after.info.get("transparency")
+
+
+def test_a_type_that_follows_the_name_is_one_of_its_kind() -> None:
+    """Whatever the machine's own table of types says: what is declared on the wire would else be refused here."""
+    for extension in files.samples():
+        assert Attachment(f"A.{extension.upper()}", b"x").mime == mime_of(f"a.{extension}")
+        found = kinds_of_type(mime_of(f"a.{extension}"))
+        assert kind_of_extension(f".{extension}") in found, extension
+
+
+def test_only_types_that_are_named_are_taken() -> None:
+    """As a session names them: one by one, or by what stands before the slash."""
+    rules = FileRules(max_kb=3000, types=("image/*", "application/pdf"))
+    assert check_media(Attachment("a.webp", files.samples()["webp"]), rules) == ()
+    assert check_media(Attachment("a.pdf", files.samples()["pdf"]), rules) == ()
+    for name in ("txt", "mp4", "docx"):
+        found = check_media(Attachment(f"a.{name}", files.samples()[name]), rules)
+        assert [(one.rule, one.path) for one in found] == [("file.type", "attachments.type")]
+
+
+def test_what_is_refused_by_default_can_be_taken() -> None:
+    """Archives, macros and unknown kinds, each by its own switch; programs by none."""
+    archive = Attachment("a.zip", files.zipped({"a": b"b"}))
+    macros = Attachment("a.xlsm", files.office("xl", **{"xl__vbaProject.bin": b"x"}))
+    unknown = Attachment("a.dwg", b"AC1032" + bytes(100))
+    everything = FileRules(max_kb=3000, archives=True, macros=True, unknown=True)
+    for one in (archive, macros, unknown):
+        assert check_media(one, RULES)
+        assert check_media(one, everything) == ()
+    assert check_media(Attachment("a.dwg", b"MZ" + bytes(100)), everything)
+    assert check_media(Attachment("a.scr", b"x"), everything)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"8BPS\0\1" + bytes(99), "perhaps 'Photoshop"),
+        (b"\x01\x02\x03\x04", "of no kind that is known here"),
+        (b"SQLite format 3\0" + bytes(99), "perhaps 'SQLite"),
+        (b"%PDF-1.4", "a PDF document"),
+    ],
+)
+def test_a_content_is_named(content: bytes, said: str) -> None:
+    """What the own table does not know is named by one that is longer, and as a guess."""
+    assert name_of_content(content).startswith(said)

@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal
 
@@ -235,7 +236,7 @@ class MediaWorker:
             stderr=subprocess.DEVNULL,  # a decoder's words may quote the file
             bufsize=0,
             cwd="/",
-            env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+            env=_environment(),
             start_new_session=True,  # Ctrl-C is for the parent, which says when it is over
         )
         self._files = 0
@@ -283,6 +284,15 @@ class MediaWorker:
 
 
 _SIGXCPU: Final = 24
+
+
+def _environment() -> dict[str, str]:
+    found = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    if "PYTHONPATH" in found:  # the worker stands in another folder
+        found["PYTHONPATH"] = os.pathsep.join(
+            str(Path(one).absolute()) for one in found["PYTHONPATH"].split(os.pathsep)
+        )
+    return found
 
 
 def _not_cleaned(kind: Kind | None, path: str) -> tuple[Finding, ...]:

@@ -246,6 +246,8 @@ ARCHIVE = _kind(
     "application/x-iso9660-image application/vnd.ms-cab-compressed",
     "gz tgz 7z tar rar bz2 xz zst cab iso img lzh arj ace svgz",
 )
+#: Office documents under a password; their types and extensions are those of the document inside.
+ENCRYPTED: Final = Kind("an encrypted Office document", Family.ARCHIVE)
 MACRO_OFFICE = _kind(
     "an Office document with macros",
     Family.DOCUMENT,
@@ -321,8 +323,10 @@ _HEIF_BRANDS: Final = frozenset(
 )
 _OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _OLE_STREAMS: Final = tuple(
-    name.encode("utf-16-le") for name in ("WordDocument", "Workbook", "PowerPoint Document", "__properties_version1.0")
+    name.encode("utf-16-le")
+    for name in ("WordDocument", "Workbook", "Book\0", "PowerPoint Document", "__properties_version1.0")
 )
+_OLE_ENCRYPTED: Final = "EncryptedPackage".encode("utf-16-le")
 _OLE_MACROS: Final = tuple(name.encode("utf-16-le") for name in ("_VBA_PROJECT", "VBA"))
 _END = Struct("<4s4H2LH")
 _ENTRY = Struct("<4s6H3L5H2L")
@@ -349,6 +353,8 @@ def kind_of(content: bytes) -> Kind | None:
     if content.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _kind_of_zip(content)
     if content.startswith(_OLE):
+        if _OLE_ENCRYPTED in content:
+            return ENCRYPTED
         return OFFICE_97 if any(name in content for name in _OLE_STREAMS) else PROGRAM  # an installer, mostly
     if content[4:8] == b"ftyp":
         brands = {content[8:12], *(content[at : at + 4] for at in range(16, min(_box(content), 256), 4))}

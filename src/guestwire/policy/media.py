@@ -22,6 +22,7 @@ from guestwire.errors import Finding
 from guestwire.model import Attachment
 from guestwire.policy.kinds import (
     DOCX,
+    ENCRYPTED,
     GIF,
     HTML,
     MACRO_OFFICE,
@@ -350,6 +351,8 @@ def too_many_pixels(width: int, height: int, most: int, *, path: str) -> Finding
 
 
 def _agree(claimed: Kind, kind: Kind | None) -> bool:
+    if kind is ENCRYPTED:
+        return claimed in (DOCX, XLSX, PPTX, MACRO_OFFICE)
     return kind is claimed or (claimed is MACRO_OFFICE and kind in (DOCX, XLSX, PPTX))
 
 
