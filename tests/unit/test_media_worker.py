@@ -91,8 +91,8 @@ async def test_one_process_cleans_several_files() -> None:
     assert pid is not None
     ended(pid)
     assert reason(worker.clean_now(PNG)) == (
-        "file.unreadable",
-        "the file cannot be read: the worker is closed",
+        "file.no_worker",
+        "the worker that cleans pictures does not start: it is closed",
     )
 
 
@@ -262,20 +262,21 @@ def test_a_broken_worker_is_a_finding(how: str) -> None:
     )
     given = noise("PNG", (400, 300)) if how == "never reads" else PNG
     rule, text = reason(worker.clean_now(given))
-    assert rule == "file.unreadable"
+    rules = ("file.no_worker", "file.unreadable")
+    assert rule == rules["say(READY)" in BROKEN[how]]
     assert "Traceback" not in text
     assert "oddity" not in text
     if how == "busy":
         assert "processor" in text
     assert worker.pid is None
-    assert reason(worker.clean_now(given))[0] == "file.unreadable"
+    assert reason(worker.clean_now(given))[0] == rule
     worker.close()
 
 
 def test_a_worker_that_cannot_be_started_is_a_finding() -> None:
     """As if the interpreter had been removed meanwhile."""
     worker = MediaWorker(command=("/nonexistent/python",))
-    assert reason(worker.clean_now(PNG)) == ("file.unreadable", "the file cannot be read: no worker can be started")
+    assert reason(worker.clean_now(PNG))[0] == "file.no_worker"
     worker.close()
 
 

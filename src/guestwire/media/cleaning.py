@@ -21,7 +21,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -31,6 +31,7 @@ from guestwire.media.frames import (
     Answer,
     Change,
     Done,
+    Form,
     Job,
     Lost,
     Ready,
@@ -44,7 +45,7 @@ from guestwire.model import Attachment
 from guestwire.policy.kinds import BMP, GIF, JPEG, PNG, WEBP, Family, Kind, kind_of
 from guestwire.policy.media import MAX_PIXELS, too_many_pixels, unreadable
 
-_FORMS: Final[dict[Kind, Literal["PNG", "JPEG", "GIF", "WEBP", "BMP"]]] = {
+_FORMS: Final[dict[Kind, Form]] = {
     PNG: "PNG",
     JPEG: "JPEG",
     GIF: "GIF",
@@ -200,35 +201,40 @@ class MediaWorker:
         with self._turn:
             self._drop()
 
-    def _ask(self, job: Job, kind: Kind) -> Done | Refused | str:
-        """Have one job done; text: the worker is lost, and why."""
+    def _ask(self, job: Job, kind: Kind) -> Done | Refused | Lost:
+        """Have one job done; `Lost`: the worker is, and why."""
         try:
             process = self._started()
-            answer = self._exchange(process, framed(job), time.monotonic() + self._limits.wall_s)
         except Lost as error:
-            return self._drop() or str(error)
+            self._drop()
+            return _NotStarted(str(error))
         except OSError:
             self._drop()
-            return "no worker can be started"
+            return _NotStarted("the system does not start it")
+        most = min(job.max_bytes, self._limits.max_input_bytes * 4)
+        try:
+            answer = _exchange(process, framed(job), most=most, until=time.monotonic() + self._limits.wall_s)
+        except Lost as error:
+            return Lost(self._drop() or str(error))
         self._files += 1
-        is_sane = isinstance(answer, Refused) or (
-            isinstance(answer, Done) and len(answer.content) <= job.max_bytes and kind_of(answer.content) is kind
-        )
-        if not is_sane:
-            self._drop()
-            return "the worker talked nonsense"
-        if self._files >= self._limits.files or (isinstance(answer, Refused) and answer.reason == "memory"):
-            self._drop()
-        assert not isinstance(answer, Ready)  # noqa: S101 - said above, for the type checker
-        return answer
+        if isinstance(answer, Refused):
+            if answer.reason == "memory" or self._files >= self._limits.files:
+                self._drop()
+            return answer
+        if isinstance(answer, Done) and len(answer.content) <= job.max_bytes and kind_of(answer.content) is kind:
+            if self._files >= self._limits.files:
+                self._drop()
+            return answer
+        self._drop()
+        return Lost("the worker talked nonsense")
 
     def _started(self) -> subprocess.Popen[bytes]:
         """The process, ready for a job."""
-        if self._is_closed:
-            raise Lost("the worker is closed")
         if self._process is not None and self._process.poll() is None:
             return self._process
         self._drop()
+        if self._is_closed:
+            raise Lost("it is closed")
         self._process = process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             self._command,
             stdin=subprocess.PIPE,
@@ -239,25 +245,15 @@ class MediaWorker:
             env=_environment(),
             start_new_session=True,  # Ctrl-C is for the parent, which says when it is over
         )
+        if self._is_closed:
+            raise Lost("it is closed")  # in this very moment, and whoever did it has not seen the process
         self._files = 0
         for pipe in (process.stdin, process.stdout):
             assert pipe is not None  # noqa: S101 - asked for above
             os.set_blocking(pipe.fileno(), False)
-        ready = self._exchange(process, b"", time.monotonic() + self._limits.start_s)
-        if not isinstance(ready, Ready):
-            raise Lost("the worker talked nonsense")
+        if not isinstance(_exchange(process, b"", most=0, until=time.monotonic() + self._limits.start_s), Ready):
+            raise Lost("it talks nonsense")
         return process
-
-    def _exchange(self, process: subprocess.Popen[bytes], data: bytes, until: float) -> Answer:
-        assert process.stdin is not None  # noqa: S101
-        assert process.stdout is not None  # noqa: S101
-        write_all(process.stdin.fileno(), data, until=until)
-        frame = read_frame(process.stdout.fileno(), most=self._limits.max_input_bytes * 4 + ENVELOPE_BYTES, until=until)
-        try:
-            answer: Answer = decode_answer(frame)
-        except (msgspec.DecodeError, UnicodeError):
-            raise Lost("the worker talked nonsense") from None
-        return answer
 
     def _kill(self) -> None:
         """End the process; whoever reads from it learns of that by itself."""
@@ -286,6 +282,23 @@ class MediaWorker:
 _SIGXCPU: Final = 24
 
 
+class _NotStarted(Lost):
+    """There is no worker; the file has nothing to do with it."""
+
+
+def _exchange(process: subprocess.Popen[bytes], data: bytes, *, most: int, until: float) -> Answer:
+    """Say something to a worker, and hear its answer; with a file of so many bytes at most."""
+    assert process.stdin is not None  # noqa: S101
+    assert process.stdout is not None  # noqa: S101
+    write_all(process.stdin.fileno(), data, until=until)
+    frame = read_frame(process.stdout.fileno(), most=most + ENVELOPE_BYTES, until=until)
+    try:
+        answer: Answer = decode_answer(frame)
+    except (msgspec.DecodeError, UnicodeError):
+        raise Lost("the worker talked nonsense") from None
+    return answer
+
+
 def _environment() -> dict[str, str]:
     found = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     if "PYTHONPATH" in found:  # the worker stands in another folder
@@ -311,8 +324,15 @@ def _too_large(size: int, most: int, path: str) -> Finding:
     )
 
 
-def _finding(answer: Refused | Ready | str, limits: MediaLimits, most: int, path: str) -> Finding:
-    if not isinstance(answer, Refused):
+def _finding(answer: Refused | Lost, limits: MediaLimits, most: int, path: str) -> Finding:
+    if isinstance(answer, _NotStarted):
+        return Finding(
+            "file.no_worker",
+            path,
+            f"the worker that cleans pictures does not start: {answer}",
+            "try again later; 'python -m guestwire.media.worker 1024000000 64000000' tells its operator why",
+        )
+    if isinstance(answer, Lost):
         return unreadable(path=path, why=str(answer))
     if answer.reason == "pixels":
         return too_many_pixels(answer.width, answer.height, limits.max_pixels, path=path)

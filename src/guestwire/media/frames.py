@@ -20,6 +20,8 @@ ENVELOPE_BYTES = 4096
 LONGEST_S = 1_000_000.0
 _LENGTH = 4
 
+#: What has a decoder here, by the names that Pillow has for them.
+Form = Literal["PNG", "JPEG", "GIF", "WEBP", "BMP"]
 #: What is done to a picture.
 Change = Literal["metadata", "orientation", "quality", "size"]
 Reason = Literal["broken", "memory", "pixels", "frames", "too_large"]
@@ -29,7 +31,7 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
     """A picture to be cleaned."""
 
     content: bytes
-    form: Literal["PNG", "JPEG", "GIF", "WEBP", "BMP"]
+    form: Form
     max_bytes: int
     max_pixels: int
     max_frames: int
