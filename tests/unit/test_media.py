@@ -126,8 +126,10 @@ def test_any_bytes_under_any_name_are_judged(content: bytes, name: str, mime: st
     assert name_of_content(content)
 
 
-@settings(max_examples=12)
-@given(shape=st.sampled_from(["zeros", "open", "hash", "markers", "ends", "boxes", "lines", "entries"]))
+@settings(max_examples=20)
+@given(
+    shape=st.sampled_from(["zeros", "open", "hash", "markers", "ends", "boxes", "lines", "entries", "spaces", "styles"])
+)
 def test_ten_megabytes_of_one_thing_are_judged(shape: str) -> None:
     """The looks that search take one pass: what would be quadratic would not end within this test."""
     size = 10_000_000
@@ -139,6 +141,8 @@ def test_ten_megabytes_of_one_thing_are_judged(shape: str) -> None:
         "ends": b"\x89PNG\r\n\x1a\n" + b"PK\x05\x06" * (size // 4),
         "boxes": b"\0\0\xff\xffftyp" + b"a" * size,
         "lines": b"\n" * size,
+        "spaces": f"{files.SVG_HEAD}<g fill='url({' ' * 1_900_000}'/></svg>".encode(),
+        "styles": f"{files.SVG_HEAD}<style>{'url( ' * 380_000}</style></svg>".encode(),
         "entries": b"PK\x03\x04" + (b"PK\x01\x02" + bytes(42)) * (size // 46) + b"PK\x05\x06" + bytes(18),
     }[shape]
     for name in ("a.png", "a.pdf", "a.svg", "a.docx"):

@@ -20,14 +20,14 @@ from guestwire.media.frames import LONGEST_S, Form, Job, Lost, Ready, Refused, d
 def main() -> None:
     """Clean pictures until there are no more."""
     memory_bytes, max_frame = int(sys.argv[1]), int(sys.argv[2])
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _bound(resource.RLIMIT_AS, memory_bytes)
+    _bound(resource.RLIMIT_FSIZE, 0)
+    _bound(resource.RLIMIT_CORE, 0)
     from guestwire.media import pictures
 
     _warm_up()
     # What is open stays open: the pipes.
-    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+    _bound(resource.RLIMIT_NOFILE, 3)
     source, sink = sys.stdin.fileno(), sys.stdout.fileno()
     _say(sink, framed(Ready()))
     while True:
@@ -37,12 +37,19 @@ def main() -> None:
             return
         used = resource.getrusage(resource.RUSAGE_SELF)
         soft = math.ceil(used.ru_utime + used.ru_stime) + job.cpu_s
-        resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+        _bound(resource.RLIMIT_CPU, soft, may_rise=True)  # for the next job
         answer = pictures.clean(job)
         del job  # while the next one is waited for, this one's memory is free
         _say(sink, framed(answer))
         if isinstance(answer, Refused) and answer.reason == "memory":
             return  # what is left of it lies in pieces; the next file gets a fresh process
+
+
+def _bound(limit: int, most: int, *, may_rise: bool = False) -> None:
+    """Set a limit, unless a stricter one is set already."""
+    _, hard = resource.getrlimit(limit)
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(limit, (most, hard if may_rise else most))
 
 
 def _warm_up() -> None:

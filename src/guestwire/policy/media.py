@@ -107,8 +107,9 @@ _PDF_ORDERS = re.compile(
     )
 )
 _SAFE_HREF = re.compile(r"#|data:image/(?:png|jpeg|gif|webp);base64,", re.IGNORECASE)
+#: What in a style leads out of the file; a backslash can spell any of it. Possessive, so that spaces are read once.
 _STYLE_REACHES = re.compile(
-    r"@import|expression\s*\(|\\|url\s*\((?!\s*[\"']?\s*(?:#|data:image/(?:png|jpeg|gif|webp)))", re.I
+    r"@import|expression\s*+\(|\\|url\s*+\((?!\s*+[\"']?+\s*+(?:#|data:image/(?:png|jpeg|gif|webp)))", re.IGNORECASE
 )
 _ACTIVE_ELEMENTS: Final = frozenset(
     (
@@ -425,6 +426,8 @@ def _activity_of_xml(text: bytes, *, is_svg: bool) -> str | None:
     if len(text) > MAX_MARKUP_BYTES:
         return f"is markup of more than {MAX_MARKUP_BYTES // 1000:,} kB, too much to look through"
 
+    inside, styles = [0], list[str]()
+
     def start(name: str, attributes: dict[str, str]) -> None:
         space, _, local = name.rpartition(" ")
         if space == _XHTML:
@@ -433,20 +436,27 @@ def _activity_of_xml(text: bytes, *, is_svg: bool) -> str | None:
             return  # in other XML these names are anybody's
         if local.lower() in _ACTIVE_ELEMENTS:
             raise _Found("brings scripts or foreign pages")
+        if local.lower() == "style":
+            inside[0] += 1
         for full_key, value in attributes.items():
             key = full_key.rpartition(" ")[2].lower()
             if key.startswith("on"):
                 raise _Found("brings scripts in its attributes")
             if key in ("href", "src", "action", "formaction", "base", "attributename") and not _is_safe(key, value):
                 raise _Found("reaches for something outside of itself")
-            if ("url" in value.lower() or key == "style") and _STYLE_REACHES.search(value):
+            # Most of what has no name space of its own is read as a style too.
+            if " " not in full_key and _STYLE_REACHES.search(value):
                 raise _Found("reaches for something outside of itself")
             if re.match(r"\s*(?:java|vb)script:|\s*data:(?!image/)", value, re.IGNORECASE):
                 raise _Found("brings scripts in its attributes")
 
+    def end(name: str) -> None:
+        if name.rpartition(" ")[2].lower() == "style" and inside[0]:
+            inside[0] -= 1
+
     def said(data: str) -> None:
-        if is_svg and _STYLE_REACHES.search(data) and ("@import" in data.lower() or "url" in data.lower()):
-            raise _Found("reaches for something outside of itself")
+        if inside[0]:
+            styles.append(data)  # in pieces: looked at as a whole
 
     def doctype(name: str, system: str | None, public: str | None, has_subset: int) -> None:
         if has_subset:
@@ -461,8 +471,8 @@ def _activity_of_xml(text: bytes, *, is_svg: bool) -> str | None:
 
     # What stands in it is UTF-8, whatever its first line says: `as_text` has seen to that.
     parser = ParserCreate(encoding="utf-8", namespace_separator=" ")
-    parser.buffer_text = True
     parser.StartElementHandler = start
+    parser.EndElementHandler = end
     parser.CharacterDataHandler = said
     parser.StartDoctypeDeclHandler = doctype
     parser.EntityDeclHandler = entity
@@ -476,7 +486,7 @@ def _activity_of_xml(text: bytes, *, is_svg: bool) -> str | None:
         lowered = text.lower()
         if is_svg or any(order in lowered for order in (*_ORDERS, b"<!entity", b"javascript:")):
             return "is damaged markup, of which nobody can say what it does"
-    return None
+    return "reaches for something outside of itself" if _STYLE_REACHES.search("".join(styles)) else None
 
 
 class _Found(Exception):
