@@ -14,7 +14,8 @@ import msgspec
 
 from guestwire.clock import Clock
 from guestwire.errors import Finding, NotFound, Rejected
-from guestwire.model import Draft
+from guestwire.filing import Filing
+from guestwire.model import Attachment, Draft
 from guestwire.rulebook import Rulebook
 from guestwire.settings import Destination
 from guestwire.store.base import Intake
@@ -42,13 +43,17 @@ class Acceptance:
         clock: The time.
         read: Asks the store which messages are known.
         rulebook: The policy, and the program's own rules.
+        filing: Scans and cleans files.
     """
 
-    def __init__(self, destinations: Mapping[str, Destination], clock: Clock, read: Read, rulebook: Rulebook) -> None:
+    def __init__(
+        self, destinations: Mapping[str, Destination], clock: Clock, read: Read, rulebook: Rulebook, filing: Filing
+    ) -> None:
         self._destinations = destinations
         self._clock = clock
         self._read = read
         self._rulebook = rulebook
+        self._filing = filing
 
     def judge(self, draft: Draft, *, with_links: bool = True) -> Verdict:
         """Say what would become of a message, without asking anybody."""
@@ -62,7 +67,15 @@ class Acceptance:
                 hint=f"known: {', '.join(self._destinations)}",
             )
         book = self._rulebook
-        return judge(draft, destination, book.content, book.rules, now=self._clock.now(), with_links=with_links)
+        return judge(
+            draft,
+            destination,
+            book.content,
+            book.rules,
+            now=self._clock.now(),
+            with_links=with_links,
+            files=self._filing.settings,
+        )
 
     async def look_at(self, drafts: Sequence[Draft]) -> list[Intake]:
         """
@@ -77,19 +90,24 @@ class Acceptance:
         doubtful = [
             draft
             for draft, verdict in zip(drafts, verdicts, strict=True)
-            if draft.key is not None and (verdict.is_rejected or draft.remote_files)
+            if draft.key is not None and (verdict.is_rejected or draft.remote_files or draft.attachments)
         ]
         known: set[tuple[str, str | None]] = set()
         if doubtful:
             known = await self._read(lambda store: {_name_of(draft) for draft in doubtful if store.holds_same(draft)})
-        intakes = self._intakes(drafts, verdicts, known)
+        verdicts, files = await self._treat(drafts, verdicts, known)
+        intakes = self._intakes(drafts, verdicts, known, files)
         asked = [(n, draft) for n, draft in enumerate(drafts) if draft.remote_files and _name_of(draft) not in known]
         if asked:
             await self._probe(asked, len(drafts))
         return intakes
 
     def _intakes(
-        self, drafts: Sequence[Draft], verdicts: Sequence[Verdict], known: Collection[tuple[str, str | None]]
+        self,
+        drafts: Sequence[Draft],
+        verdicts: Sequence[Verdict],
+        known: Collection[tuple[str, str | None]],
+        files: Mapping[int, tuple[Attachment, ...]],
     ) -> list[Intake]:
         findings: list[Finding] = []
         intakes: list[Intake] = []
@@ -99,10 +117,34 @@ class Acceptance:
                 findings += (msgspec.structs.replace(one, path=before + one.path) for one in verdict.reasons)
                 continue
             delivery = draft.delivery or self._destinations[draft.destination].delivery
-            intakes.append(Intake(draft, verdict.bodies, delivery, verdict.findings, verdict.policy, verdict.parked_by))
+            intakes.append(
+                Intake(
+                    draft,
+                    verdict.bodies,
+                    delivery,
+                    verdict.findings,
+                    verdict.policy,
+                    files.get(number),
+                    verdict.parked_by,
+                )
+            )
         if findings:
             raise Rejected(findings)
         return intakes
+
+    async def _treat(
+        self, drafts: Sequence[Draft], verdicts: Sequence[Verdict], known: Collection[tuple[str, str | None]]
+    ) -> tuple[list[Verdict], dict[int, tuple[Attachment, ...]]]:
+        """Have files scanned and cleaned, of messages that are not known and that nothing else rejects."""
+        treated = list(verdicts)
+        files: dict[int, tuple[Attachment, ...]] = {}
+        for number, (draft, verdict) in enumerate(zip(drafts, verdicts, strict=True)):
+            if not draft.attachments or verdict.is_rejected or _name_of(draft) in known:
+                continue
+            found = await self._filing.treat(draft.attachments, self._destinations[draft.destination].limits)
+            files[number] = found.attachments
+            treated[number] = msgspec.structs.replace(verdict, findings=(*verdict.findings, *found.findings))
+        return treated, files
 
     async def _probe(self, drafts: Sequence[tuple[int, Draft]], count: int) -> None:
         """Look whether remote files can be fetched at all; the platform drops silently what it cannot."""

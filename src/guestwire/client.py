@@ -27,6 +27,7 @@ from guestwire.accepting import Acceptance
 from guestwire.clock import Clock, SystemClock
 from guestwire.errors import AuthenticationError, ConfigError, Finding, NotFound, StoreError
 from guestwire.feed import Feed, TypingFeed
+from guestwire.filing import Filing
 from guestwire.guests import Guests, fetch
 from guestwire.messages import Messages
 from guestwire.model import (
@@ -51,6 +52,7 @@ from guestwire.routes import caller_of, retune, routes_of
 from guestwire.rulebook import Rulebook, find_rules
 from guestwire.settings import (
     Destination,
+    FileSettings,
     PolicySettings,
     RelaySettings,
     StoreSettings,
@@ -136,6 +138,7 @@ class GuestWire:
         api_clients: `ApiClient` objects of the official SDK, by name of the destination whose calls go through them;
             see `guestwire.transports.sdk`.
         policy: The policy file, and rules by name; None: the default policy.
+        files: What files may be, and what is done to them.
         rules: Rules of the program itself: pure functions of a draft and the limits of its way out, that return
             findings.
     """
@@ -151,6 +154,7 @@ class GuestWire:
         clock: Clock | None = None,
         api_clients: Mapping[str, ApiClient] | None = None,
         policy: PolicySettings | None = None,
+        files: FileSettings | None = None,
         rules: Sequence[Rule] = (),
     ) -> None:
         self._api_clients = dict(api_clients or {})
@@ -186,7 +190,8 @@ class GuestWire:
         self.receiver = Receiver(self, tuple(self._destinations.values()))
         policy = policy or PolicySettings()
         self._rulebook = Rulebook(self.clock, policy.file, (*find_rules(policy.rules), *rules))
-        self._acceptance = Acceptance(self._destinations, self.clock, self.store_read, self._rulebook)
+        self._filing = Filing(files or FileSettings())
+        self._acceptance = Acceptance(self._destinations, self.clock, self.store_read, self._rulebook, self._filing)
 
     @classmethod
     def open(
@@ -224,6 +229,7 @@ class GuestWire:
             store_settings=loaded.settings.store,
             relay_settings=loaded.settings.relay,
             policy=loaded.settings.policy,
+            files=loaded.settings.files,
         )
 
     # --- opening and closing ---
@@ -275,6 +281,7 @@ class GuestWire:
                 "this GuestWire was closed while somebody waited", code="GW-S006", hint="close it after the last wait"
             )
         self.feed.publish(())
+        await self._filing.close()
         await self._writer.close()
         await self._reader.close()
         if self._lock.is_held:

@@ -17,6 +17,7 @@ import pytest
 from guestwire import GuestWire, Message
 from guestwire.emulator.app import Emulator
 from guestwire.testing import emulator
+from tests.corpora.files import picture
 from tests.journey.kit import FAST, eventually, inbound, until, wired
 
 ROOT = Path(__file__).parents[2]
@@ -202,7 +203,7 @@ async def test_a_snippet_does_what_the_page_says(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     play, printed, brought = PLAYS[title, place]
-    (tmp_path / "parcel.png").write_bytes(b"\x89PNG" + b"x" * 100)
+    (tmp_path / "parcel.png").write_bytes(picture("PNG"))
     signs_in = play is sign_in
     async with emulator(**FAST, auth_enabled=signs_in) as genesys, wired(genesys, tmp_path / "store") as wire:
         (tmp_path / "guestwire.toml").write_text(

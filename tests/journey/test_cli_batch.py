@@ -250,11 +250,11 @@ def test_rows_bring_files_and_answers(cli: Cli, genesys: Any) -> None:
     """Files lie beside the file of messages; the second run knows every row; the report has their columns."""
     rows = cli.folder / "rows"
     rows.mkdir()
-    (rows / "a.pdf").write_bytes(b"first")
+    (rows / "a.txt").write_bytes(b"first")
     file = cli.write(
         "rows/rows.jsonl",
-        '{"guest":"1","text":"see this","file":"a.pdf","attributes":{"topic":"x"}}\n'
-        '{"guest":"2","file":"a.pdf"}\n'
+        '{"guest":"1","text":"see this","file":"a.txt","attributes":{"topic":"x"}}\n'
+        '{"guest":"2","file":"a.txt"}\n'
         '{"guest":"3","quick_reply":"Yes=confirm"}\n',
     )
     to = ("batch", file, "--gateway", genesys.url, "--report", "out.csv", "--json")
@@ -265,11 +265,11 @@ def test_rows_bring_files_and_answers(cli: Cli, genesys: Any) -> None:
         (message["text"], tuple(each["filename"] for each in message["attachments"]), message["type"])
         for message in genesys.messages()
     }
-    assert shown == {("see this", ("a.pdf",), "Text"), (None, ("a.pdf",), "Text"), ("Yes", (), "Structured")}
+    assert shown == {("see this", ("a.txt",), "Text"), (None, ("a.txt",), "Text"), ("Yes", (), "Structured")}
     with (cli.folder / "out.csv").open(newline="", encoding="utf-8") as sheet:
         found = [(row["file"], row["quick_reply"], row["attr.topic"], row["state"]) for row in csv.DictReader(sheet)]
-    assert found == [("a.pdf", "", "x", "accepted"), ("a.pdf", "", "", "accepted"), ("", "Yes=confirm", "", "accepted")]
-    (rows / "a.pdf").write_bytes(b"other")
+    assert found == [("a.txt", "", "x", "accepted"), ("a.txt", "", "", "accepted"), ("", "Yes=confirm", "", "accepted")]
+    (rows / "a.txt").write_bytes(b"other")
     changed = cli(*to)
     assert changed.code == 3
     assert "row 1, file: has changed since the row was stored" in changed.err
@@ -296,8 +296,8 @@ def test_bad_files_are_findings_of_their_rows(cli: Cli, genesys: Any) -> None:
     assert not (cli.folder / "state").exists()
     elsewhere = cli.folder / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / "x.pdf").write_bytes(b"x")
-    allowed = cli.write("allowed.csv", f"guest,file\n1,{elsewhere / 'x.pdf'}\n")
+    (elsewhere / "x.txt").write_bytes(b"x")
+    allowed = cli.write("allowed.csv", f"guest,file\n1,{elsewhere / 'x.txt'}\n")
     assert cli("batch", allowed, "--gateway", genesys.url, "--allow-files-from", elsewhere).code == 0
 
 

@@ -238,12 +238,12 @@ def test_as_json_everything_is_an_object(cli: Cli, genesys: Any) -> None:
 def test_what_cannot_be_sent_is_said_and_the_rest_goes_out(cli: Cli, genesys: Any) -> None:
     """By its line; the exit code is that of the first such thing."""
     said = piped(
-        cli, genesys, b"a\n\xff\xfe\n" + b"x" * 5000 + b"\n" + b"y" * 1_000_001 + b"\n/flie x\n/file nowhere\nb\n"
+        cli, genesys, b"a\n\xff\xfe\n" + b"x" * 250_000 + b"\n" + b"y" * 1_000_001 + b"\n/flie x\n/file nowhere\nb\n"
     )
     assert said.code == 3
     assert texts(genesys) == ["a", "b"]
     assert "line 2 is not UTF-8" in said.err
-    assert "5000 bytes of UTF-8 are more than the gateway takes" in said.err
+    assert "it would become 61 parts or more, and 50 are the most" in said.err
     assert "line 4 is longer than 1,000,000 bytes" in said.err
     assert "did you mean /file?" in said.err
     assert "'nowhere' is not there" in said.err
@@ -266,15 +266,15 @@ def test_without_a_gateway_it_ends_and_the_message_waits(cli: Cli) -> None:
 def test_the_transcript_holds_both_sides(cli: Cli, genesys: Any) -> None:
     """With times, offers and the names of files; only its owner can read it, and it is asked for in time."""
     path = cli.folder / "said.txt"
-    photo = cli.write("a photo.png", b"\x89PNG")
+    photo = cli.write("a photo.txt", b"photo")
     said = piped(cli, genesys, f"choices\n/file '{photo}'\n", "--transcript", str(path), quiet="0.6")
     assert said.code == 0
     assert f"transcript: {path}" in said.err
     text = path.read_text("utf-8")
     assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  you  choices$", text, re.MULTILINE)
     assert re.search(r"Showcase  Which one\?\n +\[1\] Yes\n +\[2\] No", text)
-    assert "you  file: a photo.png (image/png, 4 bytes)" in text
-    assert "A picture, thank you." in text
+    assert "you  file: a photo.txt (text/plain, 5 bytes)" in text
+    assert "A file, thank you." in text
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     refused = piped(cli, genesys, "never sent\n", "--transcript", str(cli.folder / "no" / "where"))
     assert (refused.code, "GW-C068" in refused.err) == (4, True)
@@ -479,14 +479,14 @@ def test_everything_on_offer_is_answered_by_number(terminal: Open, genesys: Any)
 @pytest.mark.genesys(script="showcase", upload_event_delay_ms="20-40")
 def test_files_both_ways(cli: Cli, terminal: Open, genesys: Any) -> None:
     """One is sent, one is fetched, and nothing that was there is replaced."""
-    cli.write("photo one.png", b"\x89PNG" * 300_000)
+    cli.write("photo one.txt", b"photo" * 300_000)
     chat = terminal()
-    chat.type("/file photo\\ one.png\rafter it\r")
-    chat.sees("you", "file: photo one.png (1,200 kB)")
+    chat.type("/file photo\\ one.txt\rafter it\r")
+    chat.sees("you", "file: photo one.txt (1,500 kB)")
     assert "sending the file" in chat.raw
     chat.sees("you", "after it")
     assert texts(genesys)[1] == "after it"
-    chat.sees("A picture, thank you.")
+    chat.sees("A file, thank you.")
     chat.type("/save out.txt\r")
     chat.sees("no file was received yet")
     chat.type("file\r")

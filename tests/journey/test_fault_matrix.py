@@ -55,7 +55,7 @@ NOBODY_YET = Counter({"connections": 1, "sessions": 1})
 #: Stands in every text, key and file, and may stand in no log and no journal.
 CANARY = "canary"
 ANN, BOB = f"ann {CANARY}", f"bob {CANARY}"
-PICTURE = Attachment(f"{CANARY}.png", b"\x89PNG" + CANARY.encode() * 500)
+PICTURE = Attachment(f"{CANARY}.txt", CANARY.encode() * 500)
 
 # --- the page ---
 

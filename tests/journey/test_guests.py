@@ -301,7 +301,7 @@ async def test_a_refused_upload_behind_which_an_errand_waits_does_not_spin(tmp_p
     ):
         await settled(wire, await say(wire, "hello"))
         soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=0.5)
-        picture = Attachment("a.png", b"x")
+        picture = Attachment("a.txt", b"x")
         await say(wire, "file", expires_at=soon, attachments=(picture,))
         closing = asyncio.create_task(wire.guests.close("ann"))
         await until(wire, "errand.queued")

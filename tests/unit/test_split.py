@@ -129,10 +129,10 @@ def test_no_text_makes_a_bad_part(text: str, limit: int, unit: Unit) -> None:
 @given(texts, st.sampled_from(UNITS))
 def test_text_without_long_whitespace_can_always_be_split(listed: list[str], unit: Unit) -> None:
     """Where the longest run of whitespace and the largest grapheme fit together, there is no finding."""
-    text = "".join(listed)
+    text = "".join(listed).lstrip()  # the first grapheme may have whitespace behind it, not before it as well
     grapheme = max((encoded(each, unit) for each in regex.findall(r"\X", text)), default=1)
     run = max((encoded(each, unit) for each in re.findall(r"\s+", text)), default=0)
-    if text.strip():
+    if text:
         assert fit(text, grapheme + run, unit).parts
 
 

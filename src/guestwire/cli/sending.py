@@ -43,6 +43,7 @@ def wire_of(where: Place, relay: RelayMode = "auto") -> GuestWire:
         store_settings=where.loaded.settings.store,
         relay_settings=where.loaded.settings.relay,
         policy=where.loaded.settings.policy,
+        files=where.loaded.settings.files,
     )
 
 

@@ -44,8 +44,10 @@ from guestwire.policy.kinds import (
     zip_of,
 )
 from guestwire.policy.rules import BLOCKED_EXTENSIONS, check_characters, check_file
-from guestwire.settings import Limits
+from guestwire.settings import FileSettings, Limits
 
+#: Largest picture that is made to fit, in kilobytes of 1,000 bytes.
+MAX_SHRUNK_KB: Final = 64_000
 #: Most pixels of a picture; phones make 50 million.
 MAX_PIXELS: Final = 64_000_000
 #: Most bytes that an archive or a document may unpack to.
@@ -126,6 +128,8 @@ class FileRules(msgspec.Struct, frozen=True, kw_only=True):
 
     max_kb: float
     """In kilobytes of 1,000 bytes, as `check_file` counts them."""
+    max_picture_kb: float | None = None
+    """Of pictures, where they are made to fit afterwards; None: as of every file."""
     max_name: int = 1023
     """In characters."""
     blocked: Collection[str] = BLOCKED_EXTENSIONS
@@ -142,10 +146,16 @@ class FileRules(msgspec.Struct, frozen=True, kw_only=True):
     max_unpacked_bytes: int = MAX_UNPACKED_BYTES
 
 
-def rules_of(limits: Limits, *, blocked: Collection[str] = BLOCKED_EXTENSIONS) -> FileRules:
-    """Return the rules that a destination's limits make."""
+def rules_of(limits: Limits, files: FileSettings) -> FileRules:
+    """Return the rules that a destination's limits and the settings make."""
     return FileRules(
-        max_kb=limits.max_file_kb, max_name=limits.max_file_name, blocked=blocked, types=limits.media_types
+        max_kb=limits.max_file_kb,
+        max_name=limits.max_file_name,
+        types=limits.media_types,
+        archives=files.archives,
+        macros=files.macros,
+        unknown=files.unknown,
+        max_picture_kb=MAX_SHRUNK_KB if files.cleans else None,
     )
 
 
@@ -300,7 +310,12 @@ def admits(allowed: str, mime: str) -> bool:
 
 
 def _size(attachment: Attachment, rules: FileRules, path: str) -> Iterator[Finding]:
-    for finding in check_file("a.txt", len(attachment.content), max_kb=rules.max_kb, blocked=()):
+    most = rules.max_kb
+    if rules.max_picture_kb is not None:
+        kind = kind_of(attachment.content)
+        if kind is not None and kind.family is Family.PICTURE:
+            most = max(most, rules.max_picture_kb)
+    for finding in check_file("a.txt", len(attachment.content), max_kb=most, blocked=()):
         yield msgspec.structs.replace(finding, path=f"{path}.content")
 
 

@@ -122,23 +122,6 @@ def _files(draft: Draft, limits: Limits) -> Iterator[Finding]:
         )
     if draft.answer is not None and files:
         yield Finding("answer.and_file", "attachments", "an answer carries no file", "send it with another message")
-    for attachment in draft.attachments:
-        yield from check_characters("attachments", attachment.name)
-        if len(attachment.name) > limits.max_file_name:
-            yield Finding(
-                "file.name_too_long",
-                "attachments",
-                f"a name of {len(attachment.name)} characters is longer than {limits.max_file_name}",
-                "rename the file",
-            )
-        if "/" in attachment.name or any(ord(character) < 32 for character in attachment.name):
-            yield Finding("file.name", "attachments", "the file's name holds a path or control characters", "rename it")
-        yield from check_file(
-            attachment.name,
-            len(attachment.content),
-            max_kb=limits.max_file_kb,
-            blocked=BLOCKED_EXTENSIONS,
-        )
 
 
 def _text(text: str) -> Iterator[Finding]:

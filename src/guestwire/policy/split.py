@@ -11,8 +11,8 @@ fills the limit, with a space before it that fits nowhere else, is cut. Where no
 to show, the text is refused with a finding; nothing of it is ever dropped.
 
 Time is linear in the text, whoever wrote it. Patterns are possessive, or begin where a run begins; each character is
-passed over a bounded number of times. A window is at most half as long again as the part that comes of it and of the
-next one. Flags are counted here: `\\X` of the library looks back to the first one of a run for every single one.
+passed over a bounded number of times. Two neighbouring parts are about half of what fits or more, so little is searched
+twice. Flags are paired here: `\\X` of the library looks back to the first one of a run for every single one.
 """
 
 from __future__ import annotations

@@ -18,10 +18,11 @@ from guestwire.model import Draft, PartBody
 from guestwire.policy.content import Content, redact
 from guestwire.policy.split import fit
 from guestwire.policy.ways import check_message
-from guestwire.settings import Destination, Limits
+from guestwire.settings import Destination, FileSettings, Limits
 
 logger = logging.getLogger("guestwire.policy")
 
+_FILES = FileSettings()
 #: A rule of one's own: a pure function.
 Rule = Callable[[Draft, Limits], Iterable[Finding]]
 
@@ -60,6 +61,7 @@ def judge(
     *,
     now: float,
     with_links: bool = True,
+    files: FileSettings = _FILES,
 ) -> Verdict:
     """
     Hold a message against every rule.
@@ -71,9 +73,10 @@ def judge(
         rules: The program's own.
         now: Seconds since the epoch.
         with_links: Look at addresses of files too; False for a message that is stored already.
+        files: What files may be.
     """
     limits, policy = destination.limits, content.policy.name
-    findings = [*check_message(draft, destination, now, with_links=with_links)]
+    findings = [*check_message(draft, destination, now, with_links=with_links, files=files)]
     if len(draft.text) > limits.max_text * limits.max_parts:  # nobody looks through a book
         count = len(draft.text) // limits.max_text
         return Verdict((*findings, _too_many_parts(count, limits)), policy=policy)

@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from guestwire.errors import Finding
 from guestwire.model import Draft
 from guestwire.policy.links import check_link
+from guestwire.policy.media import check_media, rules_of
 from guestwire.policy.rules import check_characters, check_draft
-from guestwire.settings import Destination
+from guestwire.settings import Destination, FileSettings, Limits
 
+_FILES = FileSettings()
 #: Longest caption, name, id of a conversation and part of a profile, in characters. Ours: nobody publishes one.
 MAX_WORDS = 1024
 _MIME = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}")
@@ -26,7 +28,12 @@ _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
 def check_message(
-    draft: Draft, destination: Destination, now: float, *, with_links: bool = True
+    draft: Draft,
+    destination: Destination,
+    now: float,
+    *,
+    with_links: bool = True,
+    files: FileSettings = _FILES,
 ) -> tuple[Finding, ...]:
     """
     Return everything that is wrong with a message for its destination. Empty: it may be accepted.
@@ -36,14 +43,23 @@ def check_message(
         destination: Where it goes.
         now: Seconds since the epoch; a signed address has to be good for long enough.
         with_links: Look at addresses of files too; False for a message that is stored already.
+        files: What files may be.
     """
     way = {"webmessaging": _sessions, "openmessaging": _open_messaging, "rest-contract": _contract}
     return (
         *check_draft(draft, destination.limits),
+        *(_attachments(draft, destination.limits, files) if draft.attachments else ()),
         *_words(draft),
         *way[destination.transport](draft, destination),
         *(_links(draft, destination, now) if with_links and not destination.has_sessions else ()),
     )
+
+
+def _attachments(draft: Draft, limits: Limits, files: FileSettings) -> Iterator[Finding]:
+    rules = rules_of(limits, files)
+    for number, attachment in enumerate(draft.attachments):
+        path = "attachments" if len(draft.attachments) == 1 else f"attachments[{number}]"
+        yield from check_media(attachment, rules, path=path)
 
 
 def _words(draft: Draft) -> Iterator[Finding]:

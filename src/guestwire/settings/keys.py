@@ -12,6 +12,7 @@ from guestwire.errors import ConfigError
 from guestwire.settings.tree import (
     Ambient,
     Destination,
+    FileSettings,
     LogSettings,
     PolicySettings,
     RelaySettings,
@@ -55,6 +56,7 @@ def known_keys() -> Mapping[str, Key]:
     walk("sinks", SinkSettings)
     walk("log", LogSettings)
     walk("policy", PolicySettings)
+    walk("files", FileSettings)
     return keys
 
 

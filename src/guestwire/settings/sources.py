@@ -60,6 +60,7 @@ from guestwire.settings.tree import (
     RETRY_OF,
     Ambient,
     Destination,
+    FileSettings,
     Limits,
     LogSettings,
     PolicySettings,
@@ -210,6 +211,7 @@ class _Loading:
             sinks=SinkSettings(replies=self._section("sinks.replies", ReplyForwarding, ambient=ambient)),
             log=self._section("log", LogSettings),
             policy=self._section("policy", PolicySettings),
+            files=self._section("files", FileSettings),
         )
         self._warn_about(destinations)
         return Loaded(settings=settings, origins=self.origins, warnings=self.warnings, files=self.files)

@@ -9,6 +9,7 @@ to that.
 from __future__ import annotations
 
 import functools
+import importlib.util
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -722,6 +723,36 @@ class PolicySettings(Section, frozen=True, kw_only=True):
                 )
 
 
+class FileSettings(Section, frozen=True, kw_only=True):
+    """What files of guests may be, and what is done to them before they are stored."""
+
+    clean: Literal["auto", "on", "off"] = "auto"
+    """Write pictures anew, without what a camera tells beside what they show, and small enough for their way out. Needs
+    the extra ``media``; ``auto``: where that is installed."""
+    keep_exif: bool = False
+    """Keep what the camera wrote, the place among it."""
+    scan: tuple[str, ...] = ()
+    """A command, with its arguments, that gets each file on its standard input: 0 is clean, 1 infected, anything else
+    no answer, and a file without an answer is rejected."""
+    scan_timeout_s: Seconds = 60.0
+    archives: bool = False
+    """Take ZIP and the like: what is in them, nobody has looked at."""
+    macros: bool = False
+    """Take Office documents that bring programs."""
+    unknown: bool = False
+    """Take types that are not known here, so that nothing can be held against the content."""
+
+    @property
+    def cleans(self) -> bool:
+        """Whether pictures are cleaned here, and so may be larger before than after."""
+        return self.clean == "on" or (self.clean == "auto" and _has_pillow())
+
+
+@functools.cache
+def _has_pillow() -> bool:
+    return importlib.util.find_spec("PIL") is not None
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be set."""
 
@@ -731,6 +762,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sinks: SinkSettings = SinkSettings()
     log: LogSettings = LogSettings()
     policy: PolicySettings = PolicySettings()
+    files: FileSettings = FileSettings()
 
 
 # --- choosing a destination ---

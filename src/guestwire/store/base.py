@@ -19,6 +19,7 @@ import msgspec
 from guestwire.errors import Finding
 from guestwire.model import (
     Accepted,
+    Attachment,
     Auth,
     AuthChanged,
     CaughtUp,
@@ -339,6 +340,8 @@ class Intake(msgspec.Struct, frozen=True):
     """What was found and does not reject; the journal has the rules and what followed."""
     policy: str = ""
     """Version of the policy that it was held against, for the journal."""
+    attachments: tuple[Attachment, ...] | None = None
+    """Its files as they are sent; None: as they came. Its key stands for those that came."""
     parked_by: str | None = None
     """A rule for which it waits for a person."""
 

@@ -163,10 +163,11 @@ class IntakeVerbs(Lanes):
                 held_by,
             ),
         )
+        files = draft.attachments if intake.attachments is None else intake.attachments
         part_ids: list[PartId] = []
         for position, given in enumerate(intake.bodies):
             part_id = PartId(self._new_id(now))
-            body = self._keep_file(guest_ref, given, draft.attachments[position : position + 1])
+            body = self._keep_file(guest_ref, given, files[position : position + 1])
             size = len(body.text.encode())
             detail: dict[str, Any] = {"message": message_id, "size": size}
             if intake.policy:
