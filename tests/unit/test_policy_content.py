@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from guestwire.errors import ConfigError
 from guestwire.policy.content import MASK, MAX_FINDINGS, Content, host_of, redact
 from guestwire.settings.policy import Allowed, Group, Links, Patterns, Personal, Policy, Words
 
+#: Of few letters, so that they overlap.
+PHRASES = st.text("ab ", min_size=1, max_size=4)
 NO_PERSONAL = Personal(card="off", api_key="off")
 
 
@@ -110,6 +113,39 @@ def test_what_the_linear_engine_cannot_take_is_refused(pattern: str, why: str) -
     assert "RE2" in caught.value.hint
 
 
+@pytest.mark.parametrize("pattern", [r"\b", r"\b(?:secret)?", "(?m:^)x*", r"\Bx*", "$|secret"])
+def test_a_pattern_that_can_match_nothing_is_refused(pattern: str) -> None:
+    """At whatever place: a hundred empty matches would hide the one that counts."""
+    with pytest.raises(ConfigError, match="matches the empty text"):
+        content(patterns={"mine": Patterns(patterns=(pattern,))})
+
+
+@pytest.mark.parametrize("pattern", ["[b-\x1b[31m]", "[" * 5_000, "\ud800", r"h\C", "a\\"])
+def test_the_reason_of_a_refusal_is_short_and_harmless(pattern: str) -> None:
+    """The engine quotes a pattern as it stands; a terminal would obey it."""
+    with pytest.raises(ConfigError, match="GW-C021") as caught:
+        content(patterns={"mine": Patterns(patterns=(pattern,))})
+    assert caught.value.message.isascii()
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < 400
+
+
+def test_a_quotation_without_end_is_a_pattern() -> None:
+    """It ends with the pattern."""
+    rules = content(patterns={"mine": Patterns(patterns=(r"\Qa.b(", "other"))})
+    assert found(rules, "A.B( and others") == [("pattern.mine", "A.B("), ("pattern.mine", "other")]
+
+
+def test_as_many_patterns_as_anybody_has_are_asked() -> None:
+    """Of words by the thousand, and such that no set of patterns takes; none is passed over."""
+    large = tuple(rf"(?:[a-z]?){{990}}x{number}y" for number in range(45))
+    words = tuple(f"{number:04}{'-' * 80}" for number in range(400))
+    rules = content(patterns={"many": Patterns(patterns=(*words, *large, r"[^\pL]{99}\pL{99}[^\pN]{60}"))})
+    text = f"see {words[0]}, {words[321]} or x3y x44y {words[-1]}"
+    places = [words[0], words[321], "x3y", "x44y", words[-1]]
+    assert found(rules, text) == [("pattern.many", place) for place in places]
+
+
 def test_a_text_with_thousands_of_hits_has_a_bounded_list_of_findings() -> None:
     """The last of them reaches to the end, so that nothing of it escapes a mask."""
     rules = content(lists={"x": Words(words=("a",), action="redact")}, patterns={"y": Patterns(patterns=("a",))})
@@ -189,6 +225,14 @@ def test_denied_domains_are_found_without_a_scheme_too() -> None:
     assert found(rules, "notevil.example evil.examples") == []
 
 
+def test_a_link_longer_than_any_name_is_a_link() -> None:
+    """Whatever stands before what is denied, and however much of it."""
+    rules = content(links=Links(deny=("evil.example",), allow=("good.example",)))
+    for host in ("a." * 20_000, "ä" * 20_000 + ".", "ä." * 20_000):
+        assert ("link.denied", f"https://{host}evil.example") in found(rules, f"https://{host}evil.example")
+        assert found(rules, f"https://{host}other.example") == [("link.elsewhere", f"https://{host}other.example")]
+
+
 # --- actions, groups, what is allowed ---
 
 
@@ -224,6 +268,34 @@ def test_a_group_that_names_no_rule_is_refused() -> None:
     with pytest.raises(ConfigError, match="GW-C022") as caught:
         content(groups={"vip": Group(guests=("x",), actions={"list.wrds": "off"})})
     assert "script.element" in caught.value.hint
+
+
+@given(st.text("ab ", max_size=30), st.sets(st.text("ab", min_size=1, max_size=3), max_size=4), st.sets(PHRASES))
+def test_whatever_is_allowed_and_nothing_else_is_not_found(text: str, some: set[str], allowed: set[str]) -> None:
+    """By the meaning of the words: a place inside of one that is allowed."""
+
+    def places(*looked: str) -> set[tuple[int, int]]:
+        return {one.span for one in words(*looked, whole_words=False).look(text) if one.span is not None}
+
+    rules = content(
+        lists={"words": Words(words=tuple(some), whole_words=False)},
+        patterns={"p": Patterns(patterns=("b+a",))},
+        allow=Allowed(patterns=tuple(allowed)),
+    )
+    outer = {span for one in allowed for span in _spans_of(one, text)}
+    inner = places(*some) | set(_spans_of("b+a", text))
+    expected = {(a, b) for a, b in inner if not any(c <= a and b <= d for c, d in outer)}
+    assert {one.span for one in rules.look(text)} == expected
+
+
+def _spans_of(pattern: str, text: str) -> list[tuple[int, int]]:
+    return [found.span() for found in re.finditer(pattern, text)]
+
+
+def test_as_much_may_be_allowed_as_is_found() -> None:
+    """A text of a hundred thousand words, each of them found, and each of them allowed but the last."""
+    rules = content(lists={"a": Words(words=("a", "b"))}, allow=Allowed(words=("a",)))
+    assert found(rules, "a " * 100_000 + "b") == [("list.a", "b")]
 
 
 def test_what_lies_within_something_allowed_is_not_found() -> None:

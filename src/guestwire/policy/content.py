@@ -47,6 +47,8 @@ _surrogate = re.compile("[\ud800-\udfff]")
 _unspaced = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 #: What stands around an address in a sentence.
 _AROUND = ".,;:!?)]}'\"»”…。，！？"
+#: Of a domain's name: characters of a label, and labels (RFC 1035, 2.3.4).
+MAX_LABEL, MAX_LABELS = 63, 127
 #: What stands for the dot between the labels of a name (RFC 3490, 3.1).
 _dots = str.maketrans("\u3002\uff0e\uff61", "...")
 
@@ -121,7 +123,8 @@ class Content:
         if not places:
             return []
         allowed = [place for look in self._allowed for place in look(normal, actions)]
-        places = [place for place in places if not any(_holds(one, place) for one in allowed)]
+        if allowed:
+            places = _outside(places, allowed)
         return [
             Finding(
                 place.rule,
@@ -265,32 +268,71 @@ def _compile(pattern: str, *, case: bool) -> Any:
 def _patterns(patterns: Sequence[_Pattern]) -> _Look:
     """Look for patterns: all of them at once whether, and those that do where."""
     compiled = [(one.rule, _checked(one)) for one in patterns]
-    options = re2.Options()
-    options.log_errors = False
-    together = re2.Set.SearchSet(options)
-    for one in patterns:
-        together.Add(one.pattern if one.case else f"(?i:{one.pattern})")
-    together.Compile()
+    sets = [*_sets(patterns)]
 
     def look(normal: Normal, _actions: Actions) -> Iterator[Place]:
-        for number in together.Match(normal.text) or ():
-            rule, pattern = compiled[number]
-            for match in itertools.islice(pattern.finditer(normal.text), MAX_FINDINGS + 1):
-                if match.start() < match.end():
+        for together, numbers in sets:
+            for found in range(len(numbers)) if together is None else together.Match(normal.text) or ():
+                rule, pattern = compiled[numbers[found]]
+                for match in itertools.islice(pattern.finditer(normal.text), MAX_FINDINGS + 1):
                     yield Place(rule, *normal.span(*match.span()))
 
     return look
 
 
+def _sets(patterns: Sequence[_Pattern]) -> Iterator[tuple[Any, range]]:
+    """
+    Put patterns into sets, each with the numbers of its patterns; None: one that no set takes.
+
+    A set holds so much and no more. It tries itself out when it is compiled, so that what compiles has the memory to
+    look (RE2's compile.cc, CompileSet); what does not is halved.
+    """
+    waiting = [range(len(patterns))]
+    while waiting:
+        numbers = waiting.pop()
+        try:
+            yield _set_of([patterns[number] for number in numbers]), numbers
+        except re2.error:
+            if len(numbers) == 1:
+                yield None, numbers
+            else:
+                half = len(numbers) // 2
+                waiting += numbers[half:], numbers[:half]
+
+
+def _set_of(patterns: Iterable[_Pattern]) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    together = re2.Set.SearchSet(options)
+    for one in patterns:
+        # The flag holds to the end of the pattern. A group around it would be swallowed by an open \\Q.
+        together.Add(one.pattern if one.case else f"(?i){one.pattern}")
+    together.Compile()
+    return together
+
+
+#: Whether a pattern can match nothing hangs on what stands beside the place alone: an end, a line's end, a letter,
+#: something else.
+_NEIGHBOURS = [(f"{before}{after}", len(before)) for before in ("", "\n", "a", " ") for after in ("", "\n", "a", " ")]
+_escapes = re.compile(r"\\(.)", re.DOTALL)
+
+
 def _checked(one: _Pattern) -> Any:
     try:
         compiled = _compile(one.pattern, case=one.case)
-        if compiled.search("") is None:
+        if any(compiled.fullmatch(text, place, place) for text, place in _NEIGHBOURS):
+            problem = "matches the empty text, and so everywhere"
+        elif "C" in _escapes.findall(one.pattern):
+            problem = "cannot be used: \\C matches a part of a character"
+        else:
             return compiled
-        problem = "matches the empty text, and so everywhere"
+    except UnicodeEncodeError:
+        problem = "cannot be used: it holds half of a surrogate pair"
     except re2.error as error:
+        # The engine quotes the pattern as it stands, which may be long, and obeyed by a terminal.
         reason = error.args[0]
-        problem = f"cannot be used: {reason.decode('utf-8', 'replace') if isinstance(reason, bytes) else reason}"
+        reason = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        problem = f"cannot be used: {shown(reason)[1:-1]}"
     raise ConfigError(
         f"{one.rule.replace('pattern.', 'patterns.')}: {shown(one.pattern)} {problem}",
         code="GW-C021",
@@ -332,6 +374,8 @@ def host_of(address: str) -> str:
 
 def _ascii(domain: str) -> str:
     domain = domain.translate(_dots).strip(".").lower()
+    if not domain.isascii() and any(len(label) > MAX_LABEL for label in domain.split(".")):
+        return domain  # no name, and the codec takes the square of its length to find that out
     try:
         return domain.encode("idna").decode()
     except UnicodeError:
@@ -339,15 +383,24 @@ def _ascii(domain: str) -> str:
 
 
 def _is_below(host: str, domains: Collection[str]) -> bool:
-    labels = host.split(".")
+    labels = host.rsplit(".", MAX_LABELS)
     return any(".".join(labels[number:]) in domains for number in range(len(labels)))
 
 
 # --- findings ---
 
 
-def _holds(outer: Place, inner: Place) -> bool:
-    return outer.start <= inner.start and inner.end <= outer.end
+def _outside(places: Iterable[Place], allowed: Iterable[Place]) -> list[Place]:
+    """Return the places that lie within none of those that are allowed: one walk over both, in their order."""
+    outside: list[Place] = []
+    after = sorted(allowed, key=lambda place: place.start, reverse=True)
+    reach = 0  # the furthest end of what begins at or before the place
+    for place in sorted(places, key=lambda place: place.start):
+        while after and after[-1].start <= place.start:
+            reach = max(reach, after.pop().end)
+        if place.end > reach:
+            outside.append(place)
+    return outside
 
 
 def _bounded(places: Iterable[Place], length: int) -> Iterator[Place]:
