@@ -163,6 +163,12 @@ class Attachment(msgspec.Struct, frozen=True):
     type: str = ""
     """MIME type; empty: by the extension."""
 
+    def __post_init__(self) -> None:
+        _require_text(self, "attachments", ("name", "type"))
+        if type(self.content) is not bytes:
+            problem = f"is of type {type(self.content).__name__}, and must be bytes"
+            raise Rejected([Finding("attachments.type", "attachments.content", problem, "convert it with bytes()")])
+
     def __repr__(self) -> str:
         return f"Attachment({len(self.content)} bytes)"  # a name may be as personal as a text
 
@@ -243,8 +249,8 @@ class RemoteFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def __post_init__(self) -> None:
         _require_text(self, "attachments", ("url", "name", "type", "caption"))
-        if self.size is not None and type(self.size) is not int:
-            raise Rejected([Finding("file.size", "attachments.size", "is no whole number", "give it in bytes")])
+        if self.size is not None and (type(self.size) is not int or not 0 <= self.size < 2**63):
+            raise Rejected([Finding("file.size", "attachments.size", "is no number of bytes", "give it in bytes")])
 
     def __repr__(self) -> str:
         return f"RemoteFile({self.size} bytes)"  # an address may be as secret as what lies there
@@ -306,8 +312,72 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     delivery: Delivery | None = None
     """None: as the destination says."""
 
+    def __post_init__(self) -> None:
+        wrong = [name for name, fits in _DRAFT.items() if not fits(getattr(self, name))]
+        if wrong:
+            raise Rejected(
+                [
+                    Finding(
+                        "draft.type",
+                        name,
+                        f"cannot be this value of type {type(getattr(self, name)).__name__}",
+                        "see guestwire.Draft; guestwire.Message converts what it can",
+                    )
+                    for name in wrong
+                ]
+            )
+
     def __repr__(self) -> str:
         return f"Draft(to {self.destination!r}, {len(self.text)} characters)"  # neither text nor guest
+
+
+def _is_text(value: object) -> bool:
+    """Text itself: what is derived from it cannot be stored."""
+    return type(value) is str
+
+
+def _is_text_or_none(value: object) -> bool:
+    return value is None or type(value) is str
+
+
+def _is_moment_or_none(value: object) -> bool:
+    """Of the years that a calendar has; neither NaN nor a switch."""
+    return value is None or (type(value) in (float, int) and _FIRST_MOMENT <= value < _PAST_MOMENT)  # type: ignore[operator]
+
+
+def _is_answer_or_none(value: object) -> bool:
+    """With everything in it: it may have been made by hand."""
+    if value is None:
+        return True
+    try:
+        return isinstance(value, Answer) and msgspec.convert(msgspec.to_builtins(value), Answer) == value
+    except (msgspec.ValidationError, TypeError, RecursionError):
+        return False
+
+
+#: The year 1 begins, and the year 9999 has ended, in seconds since the epoch.
+_FIRST_MOMENT, _PAST_MOMENT = -62_135_596_800, 253_402_300_800
+#: What the fields of a draft can be. A type checker says the same; whoever has none must not hear of it from the store.
+_DRAFT: dict[str, Callable[[Any], bool]] = {
+    "destination": _is_text,
+    "guest": _is_text,
+    "text": _is_text,
+    "answer": _is_answer_or_none,
+    "attachments": lambda value: isinstance(value, tuple) and all(isinstance(one, Attachment) for one in value),
+    "remote_files": lambda value: isinstance(value, tuple) and all(isinstance(one, RemoteFile) for one in value),
+    "attributes": lambda value: (
+        isinstance(value, dict) and all(type(name) is str and type(one) is str for name, one in value.items())
+    ),
+    "profile": lambda value: value is None or isinstance(value, Profile),
+    "content_type": lambda value: isinstance(value, str) and value in ("text/plain", "text/html"),
+    "conversation": _is_text_or_none,
+    "read_receipt": lambda value: value is None or isinstance(value, bool),
+    "key": _is_text_or_none,
+    "not_before": _is_moment_or_none,
+    "expires_at": _is_moment_or_none,
+    "priority": lambda value: type(value) is int and -(2**63) <= value < 2**63,
+    "delivery": lambda value: value is None or isinstance(value, Delivery),
+}
 
 
 class Ticket(msgspec.Struct, frozen=True):

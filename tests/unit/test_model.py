@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from guestwire.answers import Answer, Choice
+from guestwire.errors import Rejected
 from guestwire.model import (
     OPEN_STATES,
     TAKEN_STATES,
     Accepted,
+    Attachment,
     Draft,
     Entity,
     Failed,
@@ -22,6 +26,7 @@ from guestwire.model import (
     Outcome,
     PartState,
     Refused,
+    RemoteFile,
     Throttled,
     Unknown,
 )
@@ -98,3 +103,59 @@ def test_values_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         draft.text = "other"  # type: ignore[misc]
     assert draft.attributes is not Draft(destination="web", guest=GuestKey("42"), text="hello").attributes
+
+
+class Derived(str):
+    """Nothing that the store can write."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("guest", None),
+        ("text", 5),
+        ("text", Derived("canary")),
+        ("text", [["canary"]]),
+        ("attributes", {"a": 1}),
+        ("attributes", {Derived("a"): "canary"}),
+        ("attachments", ["canary"]),
+        ("remote_files", (Attachment("canary.pdf", b"x"),)),
+        ("answer", Answer(kind="button", choices=(Choice(5, None),))),  # type: ignore[arg-type]
+        ("answer", "canary"),
+        ("content_type", "image/png"),
+        ("not_before", float("nan")),
+        ("expires_at", float("inf")),
+        ("expires_at", 1e300),
+        ("expires_at", True),
+        ("priority", "5"),
+        ("priority", True),
+        ("priority", 2**63),
+        ("read_receipt", 1),
+        ("delivery", "twice"),
+    ],
+)
+def test_a_draft_of_wrong_types_is_refused_when_it_is_made(field: str, value: object) -> None:
+    """By the name of the field, and without its value: the store would meet it where nobody can say any more why."""
+    values: dict[str, Any] = {"destination": "web", "guest": "42", "text": "hello", field: value}
+    with pytest.raises(Rejected) as caught:
+        Draft(**values)
+    assert [(finding.rule, finding.path) for finding in caught.value.findings] == [("draft.type", field)]
+    assert "canary" not in str(caught.value)
+
+
+def test_files_of_wrong_types_are_refused_when_they_are_made() -> None:
+    """Content has to be bytes; a size has to be one that can be written down."""
+    for values in ((5, b"x"), ("a.pdf", "x"), ("a.pdf", bytearray(b"x"))):
+        with pytest.raises(Rejected, match="must be"):
+            Attachment(*values)
+    for size in (-1, 2**63, True):
+        with pytest.raises(Rejected, match="number of bytes"):
+            RemoteFile(url="https://files.example/a.png", size=size)
+
+
+@pytest.mark.parametrize("at", [-62_135_596_800, 0, 253_402_300_799.9])
+def test_a_moment_is_one_of_a_calendar(at: float) -> None:
+    """From the year 1 to the year 9999."""
+    assert Draft(destination="web", guest=GuestKey("42"), text="hello", not_before=at).not_before == at

@@ -115,6 +115,8 @@ def test_a_strange_attribute_name_cannot_leave_its_field(name: str) -> None:
     msgspec.json.encode(found)
 
 
+#: What a draft takes for one: of the years 1 to 9999, in seconds.
+MOMENTS = st.floats(-62_135_596_800, 253_402_300_799)
 any_text = st.one_of(
     st.text(max_size=60),
     st.text(st.characters(categories=["Cs", "Cc", "Cf", "Lo"]), max_size=30),
@@ -127,9 +129,9 @@ any_text = st.one_of(
     text=any_text,
     key=st.none() | any_text,
     attributes=st.dictionaries(any_text, any_text, max_size=4),
-    not_before=st.none() | st.floats(),
-    expires_at=st.none() | st.floats(),
-    priority=st.integers(),
+    not_before=st.none() | MOMENTS,
+    expires_at=st.none() | MOMENTS,
+    priority=st.integers(-(2**63), 2**63 - 1),
     unit=st.sampled_from(["bytes", "characters"]),
 )
 @settings(deadline=None)
