@@ -790,6 +790,12 @@ def test_variables_that_kubernetes_sets_are_none_of_ours(world: World) -> None:
     assert "hunter2" not in warning
 
 
+def test_the_variable_that_shows_where_an_error_was_is_known(world: World) -> None:
+    """The command line itself says to set it."""
+    world.environ["GUESTWIRE_DEBUG"] = "1"
+    assert world.load().warnings == []
+
+
 def test_a_flag_is_named_by_its_own_name(world: World) -> None:
     """Flags that were not given are None."""
     world.project(WEB)

@@ -97,6 +97,8 @@ AMBIENT_NAMES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE")
 _TWINS = {"client_id": "client_secret", "client_secret": "client_id"}
 #: Set by Kubernetes for every service that is called "guestwire"; no setting of ours.
 _KUBERNETES = re.compile(r"GUESTWIRE_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_.*)?)")
+#: Shows where an unexpected error happened; the command line reads it before there are settings.
+_DEBUG = "GUESTWIRE_DEBUG"
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -274,7 +276,7 @@ class _Loading:
             self.files.append(path)
             self._give(key, _Given(value, f"{variable.source} ({path})", variable.rank, self.cwd))
             return
-        if _KUBERNETES.fullmatch(upper):
+        if _KUBERNETES.fullmatch(upper) or upper == _DEBUG:
             return
         if "__" in rest:
             refuse_unknown(rest.lower().replace("__", "."), variable.source)
