@@ -258,7 +258,12 @@ class RemoteFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def file_name(self) -> str:
         """Its name: as given, else the last part of the address."""
-        return self.name or unquote(urlsplit(self.url).path.rpartition("/")[2])
+        if self.name:
+            return self.name
+        try:
+            return unquote(urlsplit(self.url).path.rpartition("/")[2])
+        except ValueError:  # no address: whether it is one is decided elsewhere
+            return ""
 
     @property
     def mime(self) -> str:
@@ -340,7 +345,7 @@ def _is_text_or_none(value: object) -> bool:
     return value is None or type(value) is str
 
 
-def _is_moment_or_none(value: object) -> bool:
+def is_moment_or_none(value: object) -> bool:
     """Of the years that a calendar has; neither NaN nor a switch."""
     return value is None or (type(value) in (float, int) and _FIRST_MOMENT <= value < _PAST_MOMENT)  # type: ignore[operator]
 
@@ -373,8 +378,8 @@ _DRAFT: dict[str, Callable[[Any], bool]] = {
     "conversation": _is_text_or_none,
     "read_receipt": lambda value: value is None or isinstance(value, bool),
     "key": _is_text_or_none,
-    "not_before": _is_moment_or_none,
-    "expires_at": _is_moment_or_none,
+    "not_before": is_moment_or_none,
+    "expires_at": is_moment_or_none,
     "priority": lambda value: type(value) is int and -(2**63) <= value < 2**63,
     "delivery": lambda value: value is None or isinstance(value, Delivery),
 }

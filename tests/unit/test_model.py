@@ -159,3 +159,9 @@ def test_files_of_wrong_types_are_refused_when_they_are_made() -> None:
 def test_a_moment_is_one_of_a_calendar(at: float) -> None:
     """From the year 1 to the year 9999."""
     assert Draft(destination="web", guest=GuestKey("42"), text="hello", not_before=at).not_before == at
+
+
+@pytest.mark.parametrize("url", ["https://[::1", "https://\u2100.example/a.png", "", "https://files.example"])
+def test_an_address_that_is_none_names_no_file(url: str) -> None:
+    """Whether it is one is said by the rules, all of them at once."""
+    assert (RemoteFile(url=url).file_name, RemoteFile(url=url).mime) == ("", "application/octet-stream")
