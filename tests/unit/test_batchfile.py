@@ -61,6 +61,7 @@ def test_a_row_without_id_is_known_by_file_and_number(tmp_path: Path) -> None:
         (b'{"guest":"1","file":"nul\\u0000.pdf"}', "file"),
         (b'{"guest":"1","file":["a.pdf"]}', "file"),
         (b'{"guest":"1","text":"a","not_before":"2026-01-01T00:00:00"}', "not_before"),
+        (b'{"guest":"1","text":"a","not_before":"0001-01-01T00:00:00+23:00"}', "not_before"),
         (b"nonsense", "(all)"),
         (b"[[[[[[" * 50_000, "(all)"),
         (b'"text"', "(all)"),

@@ -15,6 +15,7 @@ import typer
 
 from guestwire.cli import leaving, show
 from guestwire.errors import ConfigError, NotFound
+from guestwire.model import is_moment_or_none
 from guestwire.settings import Destination, Loaded, ad_hoc, ambient_of, choose, load
 from guestwire.settings.values import is_loopback
 
@@ -297,10 +298,9 @@ def moment(text: str) -> float:
         raise ValueError(f"'{text[:60]}' is not an ISO 8601 time") from None
     if at.tzinfo is None:
         raise ValueError(f"'{text[:60]}' has no offset, so it names no moment")
-    try:
-        return at.timestamp()
-    except OverflowError:
-        raise ValueError(f"'{text[:60]}' is out of range") from None
+    if not is_moment_or_none(found := at.timestamp()):  # such as midnight before the first day, in another zone
+        raise ValueError(f"'{text[:60]}' is out of range")
+    return found
 
 
 def is_url(file: str | None) -> TypeGuard[str]:
