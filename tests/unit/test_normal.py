@@ -30,6 +30,8 @@ TEXTS = st.text(
         ("Straße", "strasse"),
         ("𝓶𝓪𝓵𝔀𝓪𝓻𝓮", "malware"),
         ("①②", "12"),
+        ("ﾡￂ", "가"),
+        ("ㄱㅏㄳ", "갃"),
     ],
 )
 def test_what_hides_a_word_from_a_search_does_not_hide_it_here(written: str, seen: str) -> None:

@@ -19,6 +19,8 @@ IGNORABLE = (
     "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
 _ignorable = re.compile(f"[{IGNORABLE}]+")
+#: Letters of Hangul as keyboards and old systems have them, which become those that join.
+_jamo = re.compile("[\u3131-\u318e\uffa1-\uffdc]")
 _runs = re.compile(r"[\x00-\x7f]+|[^\x00-\x7f]+")
 #: A letter with more marks than this is normalised in pieces: Python sorts marks in the square of their number. Natural
 #: text has a handful (UAX 15, 12.1: 30).
@@ -109,6 +111,8 @@ def _in_pieces(text: str) -> Normal:
 
 def _joins(character: str) -> bool:
     """Whether a character may become one with what stands before it."""
+    if _jamo.match(character):
+        character = unicodedata.normalize("NFKC", character)
     # Hangul vowels and finals have no combining class, and join with what is before them all the same.
     return (
         unicodedata.combining(character) != 0
