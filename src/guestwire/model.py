@@ -167,7 +167,7 @@ class Attachment(msgspec.Struct, frozen=True):
         _require_text(self, "attachments", ("name", "type"))
         if type(self.content) is not bytes:
             problem = f"is of type {type(self.content).__name__}, and must be bytes"
-            raise Rejected([Finding("attachments.type", "attachments.content", problem, "convert it with bytes()")])
+            raise Rejected([Finding("file.type", "attachments.content", problem, "convert it with bytes()")])
 
     def __repr__(self) -> str:
         return f"Attachment({len(self.content)} bytes)"  # a name may be as personal as a text

@@ -274,8 +274,8 @@ def things() -> Iterator[tuple[str, Any]]:
         ("moment far west", datetime.datetime.min.replace(tzinfo=datetime.timezone(datetime.timedelta(hours=23)))),
         ("duration", datetime.timedelta(days=1)),
         ("delivery", Delivery.AT_MOST_ONCE),
-        ("attachment", Attachment(f"{CANARY}.pdf", b"x")),
-        ("attachments", (Attachment(f"{CANARY}.pdf", b"x"), RemoteFile(url=f"https://files.example/{CANARY}.png"))),
+        ("attachment", Attachment(f"{CANARY}.txt", b"x")),
+        ("attachments", (Attachment(f"{CANARY}.txt", b"x"), RemoteFile(url=f"https://files.example/{CANARY}.png"))),
         ("profile", Profile(nickname=CANARY)),
         ("answer", quick_reply(CANARY)),
         ("answer of nothing", Answer(kind="quick_reply", choices=())),
@@ -332,7 +332,7 @@ def messages() -> Iterator[Payload]:
     for name, text in STRINGS:
         yield Payload(f"attribute: {name}", {**base, "attributes": {"a": text}})
         yield Payload(f"attribute called: {name}", {**base, "attributes": {text.replace(CANARY, ""): "a"}})
-        yield Payload(f"file called: {name}", {**base, "attachments": (Attachment(f"{text}.pdf", b"x"),)})
+        yield Payload(f"file called: {name}", {**base, "attachments": (Attachment(f"{text}.txt", b"x"),)})
         yield Payload(f"unknown field: {name}", {**base, text.replace(CANARY, "") or "none": CANARY})
     yield from _shapes()
     yield from limits()
@@ -370,7 +370,7 @@ def limits() -> Iterator[Payload]:
             yield Payload(f"{name} {most + by}", values, None if fits else rule, fits)
 
     def file(name: str, size: int) -> dict[str, Any]:
-        return {"attachments": (Attachment(name, bytes(size)),)}
+        return {"attachments": (Attachment(name, b"x" * size),)}
 
     yield from around("text of bytes", 4096, None, lambda size: {"text": "a" * size})
     yield from around("text of two bytes", 2048, None, lambda size: {"text": "é" * size})
@@ -382,8 +382,8 @@ def limits() -> Iterator[Payload]:
     yield from around(
         "attributes of two bytes", 1024, "attributes.too_large", lambda size: {"attributes": {"é": "é" * (size - 1)}}
     )
-    yield from around("file name", 1023, "file.name_too_long", lambda size: file("a" * (size - 4) + ".pdf", 1))
-    yield from around("file", 10_240_999, "file.too_large", lambda size: file("a.pdf", size))
+    yield from around("file name", 1023, "file.name_too_long", lambda size: file("a" * (size - 4) + ".txt", 1))
+    yield from around("file", 10_240_999, "file.too_large", lambda size: file("a.txt", size))
     yield from around(
         "answer",
         8192,
@@ -391,9 +391,9 @@ def limits() -> Iterator[Payload]:
         lambda size: {"text": "", "answer": quick_reply("a", "p" * (size - 1))},
     )
     yield from around(
-        "files", 1, "attachments.too_many", lambda count: {"attachments": (Attachment("a.pdf", b"x"),) * count}
+        "files", 1, "attachments.too_many", lambda count: {"attachments": (Attachment("a.txt", b"x"),) * count}
     )
-    yield Payload("file of nothing", {"guest": "42", **file("a.pdf", 0)}, rule="file.empty")
+    yield Payload("file of nothing", {"guest": "42", **file("a.txt", 0)}, rule="file.empty")
     yield from (
         Payload(f"priority {number}", {"guest": "42", "text": "a", "priority": number}, fits=True) for number in (0, 9)
     )

@@ -156,7 +156,9 @@ CASES = [
     # texts
     send("empty", *HERE, "", exit_code=3, error="GW-R001", words="the text is empty", hint="character"),
     send("dry run, empty", *HERE, "--dry-run", " ", exit_code=3, error="GW-R001", words="the text is empty"),
-    send("too long", *HERE, "-", exit_code=3, error="GW-R001", words="50 are the most", hint="file", stdin=b"x" * 250_000),
+    send(
+        "too long", *HERE, "-", exit_code=3, error="GW-R001", words="50 are the most", hint="file", stdin=b"x" * 250_000
+    ),
     send("NUL", *HERE, "-", exit_code=3, error="GW-R001", words="NUL", stdin=b"a\x00b"),
     send("not UTF-8", *HERE, "-", exit_code=4, error="GW-C062", words="stdin, byte 4", hint="iconv", stdin=b"caf\xe9"),
     send("argument not UTF-8", *HERE, "caf\udce9", exit_code=3, error="GW-R001", words="surrogate"),
