@@ -35,7 +35,7 @@ class MessageTransmitter:
             content_type=payload.body.content_type, attachments=files, read_receipt=payload.read_receipt_trigger,
         ))  # fmt: skip
         self.wire.wait(ticket, timeout_s=60)  # raises if nobody gets in; the message stays queued all the same
-        (part,), journal = self.wire.find(ticket.message_id)
+        (*_, part), journal = self.wire.find(ticket.message_id)  # of a long text, its last part
         for answer in {str(entry.detail.get("reason")) for entry in journal}:
             if remedy := REMEDIES.get(answer[:3]):
                 print(f"the gateway answered {answer}\n  {remedy}")

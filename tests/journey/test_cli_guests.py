@@ -47,30 +47,31 @@ def test_a_transcript_shows_both_sides_and_harms_nobody(cli: Cli, genesys: Any) 
     """Texts, answers, files, options by number; an escape stays inside its line; states that are not the usual one."""
     to = ("send", "--gateway", genesys.url, "--guest", "Ann")
     cli(*to, "-", stdin=HOSTILE)
-    cli(*to, "--file", cli.write("a.pdf", b"pdf"), "--wait", "reply")
+    cli(*to, "--file", cli.write("a.txt", b"pdf"), "--wait", "reply")
     cli(*to, "choices", "--wait", "reply")
     cli(*to, "--answer", "Perhaps", "--wait", "reply")
     cli(*to, "file", "--wait", "reply")
-    cli(*to, "--file", cli.write("a \u202e.pdf", b"a name that the gateway does not take"))
+    refused = cli(*to, "--file", cli.write("a \u202e.txt", b"a name that turns the line around"))
+    assert refused.code == 3
+    assert "turns the reading order" in refused.err
     said = cli("guests", "show", "Ann", "--transcript")
     assert said.code == 0
     assert "session   live, until" in said.out
     for words in (
         "> red \\x1b[31m\\u202e\\x07<b>",
-        "> file  a.pdf (3 bytes, application/pdf)",
+        "> file  a.txt (3 bytes, text/plain)",
         "< Showcase: A file, thank you.",
         "< Showcase: Which one?",
         "   2  No",
         "> quick reply: Perhaps",
         "file  hours.txt (26 bytes, text/plain)",
-        "> (dead) file  a \\u202e.pdf (37 bytes, application/pdf)",
     ):
         assert words in said.out
     assert not set(said.out) & set("\x1b\x07\u202e")
     data = cli("guests", "show", "Ann", "--transcript", "--json").object
     assert [line["from"] for line in data["transcript"]][:3] == ["guest", "gateway", "guest"]
     assert data["transcript"][0]["text"] == HOSTILE
-    assert data["guest"]["messages"] == 6
+    assert data["guest"]["messages"] == 5
     assert "transcript" not in cli("guests", "show", "Ann", "--json").object
     assert cli("guests", "show", "Carl").complaint[0].endswith("[GW-N003]")
 
@@ -120,7 +121,7 @@ def test_an_export_has_everything_and_no_key_to_the_session(cli: Cli, genesys: A
     uuid = genesys.deployment_id
     cli.write("guestwire.toml", f'[destinations.other]\nurl = "{genesys.url}"\ndeployment_id = "{uuid}"\n')
     to = ("send", "--gateway", genesys.url, "--guest", "Ann")
-    file = cli.write("in voice.pdf", b"the invoice")
+    file = cli.write("in voice.txt", b"the invoice")
     assert cli(*to, "see this", "--file", file, "--attr", "topic=returns", "--wait", "reply").code == 0
     assert cli(*to, "choices", "--wait", "reply").code == 0
     assert cli(*to, "--answer", "No", "--wait", "reply").code == 0
@@ -135,9 +136,9 @@ def test_an_export_has_everything_and_no_key_to_the_session(cli: Cli, genesys: A
     one, other = sorted(document["records"], key=lambda record: record["destination"])
     first, second, third = one["parts"]
     assert (first["body"]["text"], first["body"]["attributes"]) == ("see this", {"topic": "returns"})
-    assert (first["state"], first["body"]["file"]["name"]) == ("accepted", "in voice.pdf")
+    assert (first["state"], first["body"]["file"]["name"]) == ("accepted", "in voice.txt")
     assert (folder / first["written_as"]).read_bytes() == b"the invoice"
-    assert first["written_as"].endswith("-in_voice.pdf")
+    assert first["written_as"].endswith("-in_voice.txt")
     assert (second["body"]["text"], third["body"]["answer"]["choices"][0]["text"]) == ("choices", "No")
     assert [reply["text"] for reply in one["replies"]][:2] == ["A file, thank you.", "Which one?"]
     assert [(errand["kind"], errand["state"]) for errand in one["errands"]] == [("close", "done")]

@@ -246,7 +246,7 @@ def test_tail_shows_what_was_asked_for(cli: Cli, genesys: Any) -> None:
 def test_a_timeline_tells_of_files_and_errands(cli: Cli, genesys: Any) -> None:
     """In words, with the file's name and the answer only where texts are asked for."""
     to = ("send", "--gateway", genesys.url, "--guest", "7")
-    cli(*to, "--file", cli.write("invoice.pdf", b"x" * 1_500), "see", "--wait", "none")
+    cli(*to, "--file", cli.write("invoice.txt", b"x" * 1_500), "see", "--wait", "none")
     process = cli.start("guests", "close", "7", "--gateway", genesys.url)
     assert ended(process).code == 0
     answered = cli(*to, "--quick-reply", "Yes=confirm", "--json").object["message_id"]
@@ -259,8 +259,8 @@ def test_a_timeline_tells_of_files_and_errands(cli: Cli, genesys: Any) -> None:
         "errand.queued            close was asked for",
     ):
         assert words in plain.out
-    assert "file      1.5 kB, application/pdf" in plain.out
-    assert "file      invoice.pdf, 1.5 kB, application/pdf" in full.out
+    assert "file      1.5 kB, text/plain" in plain.out
+    assert "file      invoice.txt, 1.5 kB, text/plain" in full.out
     assert "invoice" not in plain.out
     assert "answer    quick reply, 1 choice" in cli("messages", "show", answered).out
     assert "answer    quick reply: Yes [confirm]" in cli("messages", "show", answered, "--text").out

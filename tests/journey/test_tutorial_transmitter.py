@@ -247,8 +247,7 @@ def test_payloads_go_out_in_order_with_their_files(tutorial: Any, genesys: Emula
     [
         ("<script src=x>\nalert(1)</SCRIPT>", None, "content.blocked"),
         ("get Malware.exe here", None, "content.blocked"),
-        ("x" * 4097, None, "text.too_long"),
-        ("ж" * 2049, None, "text.too_long"),
+        ("x" * 51 * 4096, None, "text.too_many_parts"),
         ("", None, "text.empty"),
         ("look", ("application/zip", "https://files.example/a.zip", "a.zip", 9), "file.type"),
         ("look", ("image/png", "https://files.example/a.png", "a.png", 27_000_000), "file.too_large"),
@@ -269,6 +268,14 @@ def test_what_must_not_leave_does_not(
     assert refused.value.hint
     assert genesys.messages() == []
     assert receiver.requests == []
+
+
+def test_a_long_text_becomes_several_transmissions(tutorial: Any, genesys: EmulatorThread, tmp_path: Path) -> None:
+    """As the tutorial advises; the result is that of the last of them."""
+    with FarServer(taken) as receiver, gate(genesys, tmp_path) as wire:
+        transmitter = tutorial.MessageTransmitter(wire, receiver.url)
+        assert transmitter.transmit_message(payload(tutorial, "ж" * 2049))["status"] == "transmitted"
+    assert [len(message["text"]) for message in genesys.messages()] == [2048, 1]
 
 
 def test_its_bounds_are_the_tutorials() -> None:

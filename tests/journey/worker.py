@@ -25,15 +25,15 @@ NO_WRITE_AHEAD = "UPDATE parts SET fence = ?1, sent_at = ?2, changed_at = ?3 WHE
 
 def forget_to_write_ahead() -> None:
     """Break the store on purpose: for a negative control."""
-    run = SqliteStore._run
+    put = SqliteStore._put
 
     def careless(self: SqliteStore, name: str, values: tuple[Any, ...]) -> None:
         if name == "begin":
             self._db.execute(NO_WRITE_AHEAD, values)
         else:
-            run(self, name, values)
+            put(self, name, values)
 
-    SqliteStore._run = careless  # type: ignore[assignment]
+    SqliteStore._put = careless  # type: ignore[assignment]
 
 
 async def main(url: str, deployment_id: str, folder: str, count: int, guests: int, *flags: str) -> None:

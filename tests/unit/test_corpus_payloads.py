@@ -169,6 +169,7 @@ def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home without settings; an exception that nobody expected comes through."""
     for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.delenv("GUESTWIRE_ORACLE", raising=False)
     monkeypatch.setenv("GUESTWIRE_DEBUG", "1")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(app, "app", typer.main.get_command(app.app))  # made once, as in a process of its own
