@@ -25,7 +25,7 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     guest: Annotated[str, Field(repr=False, description="The end user, by your own key, such as a customer number.")]
-    text: Annotated[str, Field(repr=False, description="What the guest says; at most 4,096 bytes of UTF-8.")] = ""
+    text: Annotated[str, Field(repr=False, description="What the guest says; a long text goes out in parts.")] = ""
     answer: Annotated[
         InstanceOf[Answer] | None,
         WithJsonSchema({"type": "object", "description": "A structured answer, from `Reply.answer`."}),
